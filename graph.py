@@ -361,7 +361,8 @@ class Graph:
                     raise
                 renew = True
             except (GraphThrottled, GraphFailed) as error:
-                if error.status is not None and error.status not in RETRIED and not safe:
+                useless = error.status is None or error.status < 300  # no answer, or of no use
+                if not useless and error.status not in RETRIED:
                     raise
                 wait = self.wait_before(attempt, error.retry_after)
                 if (error.lost and not safe) or attempt == TRIES or wait >= deadline.left():
