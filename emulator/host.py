@@ -1,0 +1,300 @@
+"""A local Azure Functions host around Microsoft's own Python worker library.
+
+Not for: proving what only Azure can (its routing, key store, timer lease, scaling, Easy Auth).
+
+    python -m emulator.host --app DIR --port 7071
+
+The worker library loads the app, converts bindings and runs functions; what the real host does
+around it is done here: routes, keys, methods, header names, `%SETTING%`, timers, time-outs, logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from croniter import croniter
+
+from emulator import protos, serve
+
+log = logging.getLogger("host")
+LARGEST_BODY = 100 * 1024 * 1024
+
+
+class AppNotLoaded(Exception):
+    """The worker could not load the app; the text has the worker's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of the app, as the worker describes it."""
+
+    name: str
+    id: str
+    trigger: dict[str, Any]
+
+    @property
+    def is_http(self) -> bool:
+        return bool(self.trigger["type"].lower() == "httptrigger")
+
+
+@dataclass
+class Host:
+    """The app, loaded, and what is needed to call its functions."""
+
+    app_dir: Path
+    function_key: str
+    master_key: str
+    handle: Any = None
+    functions: dict[str, Function] = field(default_factory=dict)
+    routes: list[tuple[re.Pattern[str], Function]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def load(self) -> None:
+        """Have the worker load the app. Raises AppNotLoaded."""
+        os.chdir(self.app_dir)
+        sys.path.insert(0, str(self.app_dir))
+        self.settings = json.loads((self.app_dir / "host.json").read_text())
+        from azure_functions_runtime import handle_event
+        from azure_functions_runtime.utils.threadpool import start_threadpool_executor
+
+        start_threadpool_executor()
+        self.handle = handle_event
+        init = protos.message(
+            worker_init_request=protos.message(
+                capabilities={}, function_app_directory=str(self.app_dir)
+            )
+        )
+        answer = await handle_event.worker_init_request(protos.envelope(init))
+        if answer.result.status != protos.StatusResult.Success:
+            raise AppNotLoaded(answer.result.exception.message)
+        metadata = await handle_event.functions_metadata_request(protos.envelope(None))
+        for item in metadata.function_metadata_results or ():
+            self._add(item)
+        if not self.functions:
+            raise AppNotLoaded(f"no functions were found in {self.app_dir.name}/function_app.py")
+
+    def _add(self, item: Any) -> None:
+        bindings = [json.loads(raw) for raw in item.raw_bindings]
+        trigger = next(b for b in bindings if b["type"].lower().endswith("trigger"))
+        function = Function(item.name, item.function_id, trigger)
+        self.functions[item.name] = function
+        if function.is_http:
+            prefix = self.settings.get("extensions", {}).get("http", {}).get("routePrefix", "api")
+            route = f"{prefix}/{trigger.get('route') or item.name}".strip("/")
+            parts = re.split(r"\{(\w+)[^}]*\}", route)
+            pattern = "".join(
+                f"(?P<{part}>[^/]+)" if n % 2 else re.escape(part) for n, part in enumerate(parts)
+            )
+            self.routes.append((re.compile(pattern, re.IGNORECASE), function))
+
+    async def invoke(
+        self, function: Function, data: Any, metadata: dict[str, Any]
+    ) -> tuple[Any, str]:
+        """Run a function; return its value, and what went wrong, if anything did."""
+        invocation_id = str(uuid.uuid4())
+        started = time.monotonic()
+        log.info("Executing 'Functions.%s' (Id=%s)", function.name, invocation_id)
+        call = protos.message(
+            invocation_id=invocation_id,
+            function_id=function.id,
+            input_data=[protos.message(name=function.trigger["name"], data=data, **data.__dict__)],
+            trigger_metadata=metadata,
+            trace_context=protos.message(trace_parent="", trace_state="", attributes={}),
+            retry_context=protos.message(retry_count=0, max_retry_count=0, exception=None),
+        )
+        run = self.handle.invocation_request(
+            protos.envelope(protos.message(invocation_request=call))
+        )
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(run)), self._timeout())
+            failed = answer.result.status != protos.StatusResult.Success
+            problem = str(answer.result.exception.message) if failed else ""
+        except TimeoutError:
+            answer, problem = None, f"functionTimeout of {self._timeout():.0f} s exceeded"
+        outcome = "Failed" if problem else "Succeeded"
+        milliseconds = (time.monotonic() - started) * 1000
+        log.log(
+            logging.ERROR if problem else logging.INFO,
+            "Executed 'Functions.%s' (%s, Id=%s, Duration=%.0fms)%s",
+            function.name, outcome, invocation_id, milliseconds, f" {problem}" if problem else "",
+        )
+        return (None if problem or answer is None else answer.return_value), problem
+
+    def _timeout(self) -> float:
+        hours, minutes, seconds = self.settings.get("functionTimeout", "00:30:00").split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+    def may(self, request: web.Request, level: str) -> bool:
+        """Check the key as the real host does: header or `code`, master key always."""
+        if level.lower() == "anonymous":
+            return True
+        given = request.headers.get("x-functions-key") or request.query.get("code") or ""
+        keys = [self.master_key] + ([self.function_key] if level.lower() == "function" else [])
+        return any(hmac.compare_digest(given.encode(), key.encode()) for key in keys)
+
+    async def http(self, request: web.Request) -> web.StreamResponse:
+        """Answer one HTTP call: find the function, check method and key, run it."""
+        path = request.rel_url.raw_path.lstrip("/")
+        for pattern, function in self.routes:
+            match = pattern.fullmatch(path)
+            methods = [m.upper() for m in function.trigger.get("methods") or ("GET", "POST")]
+            if match and request.method in methods:
+                if not self.may(request, str(function.trigger.get("authLevel", "function"))):
+                    return web.Response(status=401)
+                return await self._call_http(request, function, match.groupdict())
+        return web.Response(status=404)
+
+    async def _call_http(
+        self, request: web.Request, function: Function, params: dict[str, str]
+    ) -> web.StreamResponse:
+        # The real host decodes route values, but never an encoded slash.
+        decoded = {k: _decode_segment(v) for k, v in params.items()}
+        http = protos.message(
+            method=request.method,
+            url=str(request.url),
+            headers={k.lower(): v for k, v in request.headers.items()},
+            params=decoded,
+            query={k: v for k, v in request.query.items() if v},
+            body=protos.TypedData(bytes=await request.read()),
+        )
+        value, problem = await self.invoke(function, protos.TypedData(http=http), {})
+        if problem or value is None:
+            return web.Response(status=500)
+        if value.WhichOneof("data") != "http":
+            return web.Response(text=str(value.string))
+        answer = value.http
+        return web.Response(
+            status=int(answer.status_code), headers=answer.headers, body=answer.body.bytes or b""
+        )
+
+    async def run_timer(self, function: Function, *, past_due: bool = False) -> str:
+        """Run a timer function once; return what went wrong, or nothing."""
+        info = {"IsPastDue": past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {
+            "Last": "0001-01-01T00:00:00+00:00", "Next": datetime.now(UTC).isoformat(),
+            "LastUpdated": "0001-01-01T00:00:00+00:00"}}
+        _, problem = await self.invoke(function, protos.TypedData(json=json.dumps(info)), {})
+        return problem
+
+    async def keep_time(self, function: Function) -> None:
+        """Run a timer function by its schedule (NCRONTAB, UTC); runs never overlap."""
+        schedule = str(function.trigger["schedule"])
+        schedule = re.sub(r"^%(\w+)%$", lambda m: os.environ.get(m[1], m[0]), schedule)
+        while True:
+            now = datetime.now(UTC)
+            due = croniter(schedule, now, second_at_beginning=True).get_next(datetime)
+            await asyncio.sleep((due - now).total_seconds())
+            await self.once_at_a_time(function)
+
+    async def once_at_a_time(self, function: Function) -> str:
+        """Run a timer function when its last run has ended."""
+        lock = self.running.setdefault(function.name, asyncio.Lock())  # type: ignore[arg-type]
+        async with lock:  # type: ignore[attr-defined]
+            return await self.run_timer(function)
+
+    async def admin_run(self, request: web.Request) -> web.StreamResponse:
+        """`POST /admin/functions/{name}`: run a timer function by hand, as on Azure.
+
+        `?wait=true` is this host's own: it answers when the run has ended.
+        """
+        if not self.may(request, "admin"):
+            return web.Response(status=401)
+        function = self.functions.get(request.match_info["name"])
+        if function is None or function.is_http:
+            return web.Response(status=404)
+        run = asyncio.ensure_future(self.once_at_a_time(function))
+        if request.query.get("wait") != "true":
+            self._background = run
+            return web.Response(status=202)
+        problem = await run
+        return web.json_response(
+            {"ok": not problem, "error": problem or None}, status=500 if problem else 200
+        )
+
+
+def _decode_segment(segment: str) -> str:
+    from urllib.parse import unquote
+
+    return "%2F".join(unquote(part) for part in re.split("%2[fF]", segment))
+
+
+def application(host: Host) -> web.Application:
+    """Return the web application that serves a loaded host."""
+    app = web.Application(client_max_size=LARGEST_BODY)
+
+    async def state(request: web.Request) -> web.StreamResponse:
+        if not host.may(request, "admin"):
+            return web.Response(status=401)
+        return web.json_response({"state": "Running"})
+
+    async def timers(_: web.Application) -> Any:  # noqa: ANN401
+        tasks = [
+            asyncio.ensure_future(host.keep_time(f)) for f in host.functions.values() if not f.is_http
+        ]
+        yield
+        for task in tasks:
+            task.cancel()
+
+    app.router.add_get("/admin/host/status", state)
+    app.router.add_post("/admin/functions/{name}", host.admin_run)
+    app.router.add_route("*", "/{path:.*}", host.http)
+    app.cleanup_ctx.append(timers)
+    return app
+
+
+def main() -> int:
+    """Serve one app until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m emulator.host", description=__doc__)
+    parser.add_argument("--app", type=Path, default=Path.cwd())
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=7071)
+    parser.add_argument("--exit-with-parent", action="store_true", help="end when stdin closes")
+    options = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s [%(name)s] %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    logging.Formatter.converter = time.gmtime
+    logging.getLogger("azure.functions").setLevel(logging.WARNING)
+    host = Host(
+        options.app.resolve(),
+        os.environ.get("FUNCTION_KEY") or secrets.token_urlsafe(24),
+        os.environ.get("MASTER_KEY") or secrets.token_urlsafe(24),
+    )
+    if options.exit_with_parent:
+        serve.exit_with_parent()
+    return asyncio.run(_serve(host, options.host, options.port))
+
+
+async def _serve(host: Host, address: str, port: int) -> int:
+    try:
+        await host.load()
+    except AppNotLoaded as error:
+        print(f"the app could not be loaded: {error}", file=sys.stderr)
+        return 1
+    return await serve.until_stopped(application(host), address, port)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # a function still running in the worker's threads does not hold up the end
