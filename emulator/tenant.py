@@ -1,0 +1,276 @@
+"""An emulated tenant: access packages, requests for them, and how deliveries move in time.
+
+For: the data behind the emulated Graph, with a clock that is passed in, so that tests need no waiting.
+Not for: HTTP, JSON, permissions. Those are in graph.py, service.py and entity.py; ready-made data is in samples.py.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+STATES = (
+    "submitted",
+    "pendingApproval",
+    "delivering",
+    "delivered",
+    "deliveryFailed",
+    "denied",
+    "scheduled",
+    "canceled",
+    "partiallyDelivered",
+)
+REQUEST_TYPES = (
+    "userAdd",
+    "userUpdate",
+    "userRemove",
+    "adminAdd",
+    "adminUpdate",
+    "adminRemove",
+    "systemAdd",
+    "systemUpdate",
+    "systemRemove",
+)
+OUTCOMES = ("delivered", "deliveryFailed", "partiallyDelivered")
+REPROCESSABLE = ("deliveryFailed", "partiallyDelivered")
+ENDED = ("delivered", "deliveryFailed", "partiallyDelivered", "denied", "canceled")
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, frozen=True)
+class Catalog:
+    """Where access packages are kept, and what catalog roles are given on."""
+
+    id: str
+    display_name: str
+
+
+@dataclass(slots=True, frozen=True)
+class AccessPackage:
+    """What is asked for."""
+
+    id: str
+    display_name: str
+    catalog: Catalog
+
+
+@dataclass(slots=True, frozen=True)
+class Subject:
+    """Who asks. A guest who is not in the directory yet has no object id and no principal name."""
+
+    id: str
+    display_name: str | None
+    email: str
+    object_id: str | None = None
+    principal_name: str | None = None
+    organization_id: str | None = None
+    organization_name: str | None = None
+
+
+@dataclass(slots=True)
+class Request:
+    """One access package assignment request, with what only the emulator knows about its future.
+
+    `outcomes` are the ends of the next attempts, the last repeats. With `fixed_at` the attempts that end
+    before it fail and later ones are delivered, whatever `outcomes` says.
+    """
+
+    id: str
+    request_type: str
+    state: str
+    created: datetime
+    completed: datetime | None
+    access_package: AccessPackage
+    requestor: Subject
+    assignment_id: str | None = None
+    status: str | None = None
+    justification: str | None = None
+    starts: datetime | None = None
+    expires: datetime | None = None
+    outcomes: tuple[str, ...] = ("delivered",)
+    fixed_at: datetime | None = None
+    delivery_seconds: float | None = None
+    stale_seconds: float | None = None
+    original_completed: datetime | None = None
+    stale_until: datetime | None = None
+    ends_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.original_completed is None:
+            self.original_completed = self.completed
+
+    def state_at(self, now: datetime) -> str:
+        """The state a reader sees; call Tenant.settle first."""
+        if self.ends_at is None or (self.stale_until is not None and now < self.stale_until):
+            return self.state
+        return "delivering"
+
+    def completed_at(self, now: datetime) -> datetime | None:
+        """The completion a reader sees. Null while delivering again is our choice: unconfirmed."""
+        return self.completed if self.state_at(now) in ENDED else None
+
+    def next_outcome(self, when: datetime) -> str:
+        """How the attempt that ends at `when` ends."""
+        if self.fixed_at is not None:
+            return "delivered" if when >= self.fixed_at else "deliveryFailed"
+        if len(self.outcomes) > 1:
+            first, *rest = self.outcomes
+            self.outcomes = tuple(rest)
+            return first
+        return self.outcomes[0]
+
+
+@dataclass(slots=True)
+class Rules:
+    """How time works in the tenant. Graph publishes none of these numbers but the window.
+
+    A delivery ends after the longer of delivery_seconds and stale_seconds.
+    completed_moves: the end of a new attempt becomes completedDateTime. The window counts from the
+    original completion either way.
+    """
+
+    delivery_seconds: float = 10
+    stale_seconds: float = 2
+    window_days: float = 14
+    completed_moves: bool = True
+
+
+class Refused(Exception):
+    """A reprocess that the service does not accept: `reason` is state, delivering or window."""
+
+    def __init__(self, reason: str, state: str) -> None:
+        super().__init__(f"{reason}: {state}")
+        self.reason = reason
+        self.state = state
+
+
+class Tenant:
+    """All requests, newest first, and the clock they move by."""
+
+    def __init__(self, clock: Clock = utc_now, rules: Rules | None = None) -> None:
+        self.clock = clock
+        self.offset = timedelta()
+        self.rules = rules or Rules()
+        self.packages: dict[str, AccessPackage] = {}
+        self._requests: dict[str, Request] = {}
+        self._order: list[Request] = []
+        self._sorted = True
+        self._showcase: list[tuple[str, str]] = []
+
+    def now(self) -> datetime:
+        """The tenant's time: the clock plus what it was advanced by."""
+        return self.clock() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Move the tenant's time on. Tokens keep to the clock itself, as their holder does."""
+        self.offset += timedelta(seconds=seconds)
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        now = self.now()
+        for request in reversed(self._ordered()):
+            yield self.settle(request, now)
+
+    def add(self, requests: Iterable[Request]) -> None:
+        """Add requests; one with a known id is replaced."""
+        now = self.now()
+        added = {request.id: request for request in requests}
+        if added.keys() & self._requests.keys():
+            self._order = [known for known in self._order if known.id not in added]
+        self._order.extend(added.values())
+        self._requests |= added
+        self._sorted = False
+        for request in added.values():
+            self.packages.setdefault(request.access_package.id, request.access_package)
+            # Without a delivery time of its own a delivering request stays so for good, as some do.
+            if request.state == "delivering" and request.delivery_seconds is not None:
+                request.ends_at = now + timedelta(seconds=request.delivery_seconds)
+
+    def get(self, request_id: str) -> Request | None:
+        """The request as it is now, or None."""
+        request = self._requests.get(request_id.lower())
+        return self.settle(request, self.now()) if request is not None else None
+
+    def settle(self, request: Request, now: datetime) -> Request:
+        """Let an attempt end whose time has come."""
+        ends = request.ends_at
+        if ends is not None and now >= ends:
+            request.state = request.next_outcome(ends)
+            request.status = None
+            request.ends_at = request.stale_until = None
+            if self.rules.completed_moves or request.completed is None:
+                request.completed = ends
+            if request.original_completed is None:
+                request.original_completed = ends
+        return request
+
+    def reprocess(self, request_id: str) -> None:
+        """Accept one more attempt, or raise Refused; KeyError for an unknown id."""
+        now = self.now()
+        request = self.settle(self._requests[request_id.lower()], now)
+        if request.ends_at is not None:
+            raise Refused("delivering", "delivering")
+        if request.state not in REPROCESSABLE:
+            raise Refused("delivering" if request.state == "delivering" else "state", request.state)
+        if now > self.window_ends(request):
+            raise Refused("window", request.state)
+        rules = self.rules
+        stale = rules.stale_seconds if request.stale_seconds is None else request.stale_seconds
+        delivery = rules.delivery_seconds if request.delivery_seconds is None else request.delivery_seconds
+        request.stale_until = now + timedelta(seconds=stale)
+        request.ends_at = now + timedelta(seconds=max(stale, delivery))
+
+    def window_ends(self, request: Request) -> datetime:
+        """Last moment at which Graph accepts a reprocess of this request."""
+        start = request.original_completed or request.created
+        return start + timedelta(days=self.rules.window_days)
+
+    def page(
+        self,
+        wanted: Callable[[Request, datetime], bool],
+        after: tuple[datetime, str] | None,
+        size: int,
+    ) -> tuple[list[Request], bool]:
+        """Up to `size` requests that come after a key, and whether more follow.
+
+        By key and not by offset: a request that leaves the filter between two pages moves nobody else.
+        """
+        order = self._ordered()
+        start = len(order) if after is None else bisect.bisect_left(order, after, key=_key)
+        now = self.now()
+        found: list[Request] = []
+        for index in range(start - 1, -1, -1):
+            request = self.settle(order[index], now)
+            if wanted(request, now):
+                if len(found) == size:
+                    return found, True
+                found.append(request)
+        return found, False
+
+    def showcase(self) -> list[tuple[str, str]]:
+        """Requests to try things on: (id, what a reprocess of it will come to)."""
+        return list(self._showcase)
+
+    def show(self, request_id: str, what: str) -> None:
+        """Put a request on the showcase."""
+        self._showcase.append((request_id, what))
+
+    def _ordered(self) -> list[Request]:
+        if not self._sorted:
+            self._order.sort(key=_key)
+            self._sorted = True
+        return self._order
+
+
+def _key(request: Request) -> tuple[datetime, str]:
+    return request.created, request.id
