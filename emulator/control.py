@@ -1,7 +1,8 @@
-"""What a test or a person turns on the emulator: settings, faults, requests, clock, and the log of calls.
+"""What a test or a person turns on the emulator: settings, faults, requests, clock, log of calls.
 
 For: plain methods on Control, and the same behind /control (see routes.py).
-Not for: anything Graph has. Every value is checked; a wrong one raises Wrong with what would be right.
+Not for: anything Graph has.
+Every value is checked; a wrong one raises Wrong with what would be right.
 """
 
 from __future__ import annotations
@@ -10,14 +11,26 @@ import math
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.entity import time_text
-from emulator.tenant import ENDED, OUTCOMES, REQUEST_TYPES, STATES, AccessPackage, Catalog, Request, Subject, Tenant
+from emulator.tenant import (
+    ENDED,
+    OUTCOMES,
+    REQUEST_TYPES,
+    STATES,
+    AccessPackage,
+    Catalog,
+    Request,
+    Subject,
+    Tenant,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 READ_ROLE = "EntitlementManagement.Read.All"
@@ -58,15 +71,17 @@ class Check:
 
 
 def is_number(value: Any) -> bool:
+    """Tell whether it is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_int(value: Any) -> bool:
+    """Tell whether it is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_guid(value: Any) -> bool:
-    """8-4-4-4-12, any case."""
+    """Tell whether it is a GUID in 8-4-4-4-12 form, any case."""
     if not isinstance(value, str) or len(value) != 36:
         return False
     try:
@@ -76,6 +91,7 @@ def is_guid(value: Any) -> bool:
 
 
 def is_time(value: Any) -> bool:
+    """Tell whether it is a time with its offset from UTC."""
     try:
         return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
@@ -83,11 +99,15 @@ def is_time(value: Any) -> bool:
 
 
 def optional(check: Check) -> Check:
+    """Allow null as well."""
     return Check(f"{check.words}, or null", lambda value: value is None or check.test(value))
 
 
 def one_of(*names: str) -> Check:
-    return Check("one of " + ", ".join(names), lambda value: isinstance(value, str) and value in names)
+    """Allow these texts only."""
+    return Check(
+        "one of " + ", ".join(names), lambda value: isinstance(value, str) and value in names
+    )
 
 
 TEXT = Check("a text", lambda value: isinstance(value, str))
@@ -97,16 +117,24 @@ COUNT = Check("a whole number, 0 or more", lambda value: is_int(value) and value
 POSITIVE = Check("a whole number, 1 or more", lambda value: is_int(value) and value >= 1)
 GUID = Check("a GUID", is_guid)
 TIME = Check("a time with offset such as 2026-01-31T12:00:00Z", is_time)
-TEXTS = Check("a list of texts", lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value))
-GUIDS = Check("a list of GUIDs", lambda value: isinstance(value, list) and all(is_guid(part) for part in value))
+TEXTS = Check(
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value),
+)
+GUIDS = Check(
+    "a list of GUIDs",
+    lambda value: isinstance(value, list) and all(is_guid(part) for part in value),
+)
 OUTCOME_LIST = Check(
     "a list of at least one of " + ", ".join(OUTCOMES),
-    lambda value: isinstance(value, list) and bool(value) and all(part in OUTCOMES for part in value),
+    lambda value: (
+        isinstance(value, list) and bool(value) and all(part in OUTCOMES for part in value)
+    ),
 )
 
 
 def checked(given: Any, checks: dict[str, Check], what: str) -> Json:
-    """The given object, all of whose fields are known and right."""
+    """Return the given object, all of whose fields are known and right."""
     if not isinstance(given, dict):
         raise Wrong(f"{what} must be a JSON object")
     for name, value in given.items():
@@ -140,7 +168,9 @@ class Throttle:
     def wait(self, now: datetime) -> float | None:
         """None: go ahead. Else the seconds until the next call would pass."""
         passed = max(0.0, (now - self.at).total_seconds())
-        self.level = max(self.level, min(float(max(self.burst, 1)), self.level + passed * self.per_second))
+        self.level = max(
+            self.level, min(float(max(self.burst, 1)), self.level + passed * self.per_second)
+        )
         self.at = now
         if self.level >= 1 - 1e-9:
             self.level -= 1
@@ -156,7 +186,9 @@ class Throttle:
         whole = max(1, math.ceil(seconds - 1e-9))
         if self.retry_after == "date":
             # Whole seconds of the clock: one more, so that the cut-off fraction of now is not lost.
-            return format_datetime(now.replace(microsecond=0) + timedelta(seconds=whole + 1), usegmt=True)
+            return format_datetime(
+                now.replace(microsecond=0) + timedelta(seconds=whole + 1), usegmt=True
+            )
         return str(whole)
 
 
@@ -166,7 +198,9 @@ FAULT_CHECKS = {
     "on": one_of(*ON),
     "kind": one_of(*KINDS),
     "requestId": optional(GUID),
-    "times": Check("-1 (for ever) or a whole number, 1 or more", lambda v: is_int(v) and (v == -1 or v >= 1)),
+    "times": Check(
+        "-1 (for ever) or a whole number, 1 or more", lambda v: is_int(v) and (v == -1 or v >= 1)
+    ),
     "skip": COUNT,
     "status": Check("a HTTP status, 200 to 599", lambda v: is_int(v) and 200 <= v <= 599),
     "code": TEXT,
@@ -207,10 +241,11 @@ class Fault:
 
 @dataclass(slots=True)
 class Settings:
-    """How the service behaves. Times and window are in the tenant's Rules; both are set through Control.
+    """How the service behaves. Times are in the tenant's Rules; both are set through Control.
 
-    roles: app roles of the identity, put into the tokens issued from now on. catalogs: catalogs on which it holds
-    the role Access package assignment manager; they count only where the app roles do not suffice.
+    roles: app roles of the identity, put into the tokens issued from now on.
+    catalogs: where it holds the role Access package assignment manager; they count only where
+    the app roles do not suffice.
     """
 
     latency_ms: float = 0
@@ -244,7 +279,9 @@ RULES: dict[str, tuple[str, Check]] = {
 }
 SETTING_CHECKS = {
     **{name: check for name, (_, check) in (SETTINGS | RULES).items()},
-    "throttle": Check("null or {perSecond, burst, retryAfter}", lambda v: v is None or isinstance(v, dict)),
+    "throttle": Check(
+        "null or {perSecond, burst, retryAfter}", lambda v: v is None or isinstance(v, dict)
+    ),
 }
 
 REQUEST_CHECKS = {
@@ -287,7 +324,9 @@ class Control:
     def settings(self) -> Json:
         """All settings."""
         found = {name: getattr(self.values, attribute) for name, (attribute, _) in SETTINGS.items()}
-        found |= {name: getattr(self.tenant.rules, attribute) for name, (attribute, _) in RULES.items()}
+        found |= {
+            name: getattr(self.tenant.rules, attribute) for name, (attribute, _) in RULES.items()
+        }
         bucket = self.throttle
         found["throttle"] = bucket and {
             "perSecond": bucket.per_second,
@@ -297,7 +336,7 @@ class Control:
         return found
 
     def patch_settings(self, changes: Any) -> Json:
-        """Change some settings; all or, when one is wrong, none. A throttle that is set starts anew."""
+        """Change some settings, or none when one is wrong. A throttle that is set starts anew."""
         checked(changes, SETTING_CHECKS, "settings")
         throttle = changes.get("throttle")
         if throttle is not None:
@@ -315,7 +354,13 @@ class Control:
 
     def _bucket(self, given: Json) -> Throttle:
         burst = given.get("burst", max(1, math.ceil(given["perSecond"])))
-        return Throttle(given["perSecond"], burst, given.get("retryAfter", "int"), float(burst), self.tenant.now())
+        return Throttle(
+            given["perSecond"],
+            burst,
+            given.get("retryAfter", "int"),
+            float(burst),
+            self.tenant.now(),
+        )
 
     def add_fault(self, given: Any) -> Json:
         """Let something go wrong: {"on", "kind", requestId, times, skip, status, code, ...}."""
@@ -327,7 +372,8 @@ class Control:
             raise Wrong(f"fault on batchItem: 'kind' must be one of {', '.join(ITEM_KINDS)}")
         if kind == "missing" and on not in ("batchItem", "reprocess", "read", "list"):
             raise Wrong(
-                "fault of kind missing leaves out a batch item: 'on' must be batchItem, reprocess, read or list"
+                "fault of kind missing leaves out a batch item: "
+                "'on' must be batchItem, reprocess, read or list"
             )
         if kind in ("foreignNextLink", "circularNextLink") and on not in ("list", "any"):
             raise Wrong(f"fault of kind {kind}: 'on' must be list or any")
@@ -352,8 +398,10 @@ class Control:
     def clear_faults(self) -> None:
         self.faults.clear()
 
-    def take_fault(self, operation: str, request_id: str | None, in_batch: bool = False) -> Fault | None:
-        """The first fault that fits this call, used up by one."""
+    def take_fault(
+        self, operation: str, request_id: str | None, in_batch: bool = False
+    ) -> Fault | None:
+        """Return the first fault that fits this call, used up by one."""
         for fault in self.faults:
             if not fault.fits(operation, request_id, in_batch):
                 continue
@@ -383,7 +431,10 @@ class Control:
         return self.time()
 
     def time(self) -> Json:
-        return {"now": time_text(self.tenant.now()), "offsetSeconds": self.tenant.offset.total_seconds()}
+        return {
+            "now": time_text(self.tenant.now()),
+            "offsetSeconds": self.tenant.offset.total_seconds(),
+        }
 
     def log(self) -> list[Json]:
         """Every Graph and token call, oldest first."""
@@ -414,7 +465,9 @@ class Control:
         now = self.tenant.now()
         state = given.get("state", "deliveryFailed")
         ended = now - timedelta(minutes=30) if state in ENDED else None
-        created = _time(given, "createdDateTime") or (_time(given, "completedDateTime") or now) - timedelta(hours=1)
+        created = _time(given, "createdDateTime") or (
+            _time(given, "completedDateTime") or now
+        ) - timedelta(hours=1)
         email = given.get("requestorEmail", "requestor@contoso.example")
         person = str(uuid.uuid5(uuid.NAMESPACE_URL, email))
         return Request(
@@ -424,7 +477,9 @@ class Control:
             created=created,
             completed=_time(given, "completedDateTime") if "completedDateTime" in given else ended,
             access_package=self._package(given),
-            requestor=Subject(person, given.get("requestorName"), email, given.get("requestorObjectId")),
+            requestor=Subject(
+                person, given.get("requestorName"), email, given.get("requestorObjectId")
+            ),
             assignment_id=given.get("assignmentId"),
             status=given.get("status"),
             justification=given.get("justification"),
@@ -438,14 +493,21 @@ class Control:
         )
 
     def _package(self, given: Json) -> AccessPackage:
-        """The named access package; a new id is a new package, without an id it is the first."""
+        """Return the named access package: a new one for a new id, the first one without an id."""
         packages = self.tenant.packages
-        package_id = given.get("accessPackageId", next(iter(packages), str(uuid.UUID(int=1)))).lower()
+        package_id = given.get(
+            "accessPackageId", next(iter(packages), str(uuid.UUID(int=1)))
+        ).lower()
         known = packages.get(package_id)
-        if known is not None and not {"accessPackageName", "catalogId", "catalogName"} & given.keys():
+        if (
+            known is not None
+            and not {"accessPackageName", "catalogId", "catalogName"} & given.keys()
+        ):
             return known
         old = known.catalog if known else Catalog(str(uuid.UUID(int=2)), "General")
-        catalog = Catalog(given.get("catalogId", old.id).lower(), given.get("catalogName", old.display_name))
+        catalog = Catalog(
+            given.get("catalogId", old.id).lower(), given.get("catalogName", old.display_name)
+        )
         name = given.get("accessPackageName", known.display_name if known else "Access package")
         packages[package_id] = AccessPackage(package_id, name, catalog)
         return packages[package_id]

@@ -9,14 +9,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emulator.tenant import AccessPackage, Catalog, Request, Subject
-
 if TYPE_CHECKING:
     from emulator.query import Expand
+    from emulator.tenant import AccessPackage, Catalog, Request, Subject
 
 Json = dict[str, Any]
 
-_SUBJECT = ["id", "objectId", "displayName", "email", "principalName", "onPremisesSecurityIdentifier"]
+_SUBJECT = [
+    "id",
+    "objectId",
+    "displayName",
+    "email",
+    "principalName",
+    "onPremisesSecurityIdentifier",
+]
 PROPERTIES: dict[str, dict[str, list[str]]] = {
     "v1.0": {
         "request": [
@@ -69,7 +75,11 @@ PROPERTIES: dict[str, dict[str, list[str]]] = {
 }
 NAVIGATION: dict[str, dict[str, dict[str, str]]] = {
     "v1.0": {
-        "request": {"accessPackage": "accessPackage", "requestor": "subject", "assignment": "assignment"},
+        "request": {
+            "accessPackage": "accessPackage",
+            "requestor": "subject",
+            "assignment": "assignment",
+        },
         "accessPackage": {"catalog": "catalog"},
         "assignment": {"target": "subject", "accessPackage": "accessPackage"},
         "subject": {"connectedOrganization": "organization"},
@@ -107,7 +117,7 @@ def time_text(when: datetime | None) -> str | None:
 
 
 def request_json(request: Request, version: str, expand: Expand, now: datetime) -> Json:
-    """A request, with the neighbours that were asked for."""
+    """Write a request, with the neighbours that were asked for."""
     whole = _request(request, version, now)
     for name, nested in expand.navigation.items():
         if name == "accessPackage":
@@ -122,7 +132,11 @@ def request_json(request: Request, version: str, expand: Expand, now: datetime) 
 def _chosen(whole: Json, expand: Expand) -> Json:
     if expand.select is None:
         return whole
-    return {name: value for name, value in whole.items() if name in expand.select or name in expand.navigation}
+    return {
+        name: value
+        for name, value in whole.items()
+        if name in expand.select or name in expand.navigation
+    }
 
 
 def _request(request: Request, version: str, now: datetime) -> Json:
@@ -136,7 +150,7 @@ def _request(request: Request, version: str, now: datetime) -> Json:
     }
     completed = time_text(request.completed_at(now))
     if version == "beta":
-        # FulfilledNotificationTriggered is seen with Delivered; the texts of other states are unconfirmed.
+        # FulfilledNotificationTriggered is seen with Delivered; other states' texts are ours.
         status = "FulfilledNotificationTriggered" if state == "delivered" else pascal(state)
         return {
             "id": request.id,
@@ -197,7 +211,10 @@ def _subject(subject: Subject, version: str, expand: Expand) -> Json:
     if version == "beta":
         whole |= {"type": "User", "connectedOrganizationId": subject.organization_id}
     else:
-        whole |= {"subjectType": "user", "subjectLifecycle": "governed" if subject.organization_id else "notDefined"}
+        whole |= {
+            "subjectType": "user",
+            "subjectLifecycle": "governed" if subject.organization_id else "notDefined",
+        }
     for name, nested in expand.navigation.items():
         known = subject.organization_id is not None
         organization = {"id": subject.organization_id, "displayName": subject.organization_name}
@@ -206,7 +223,7 @@ def _subject(subject: Subject, version: str, expand: Expand) -> Json:
 
 
 def _assignment(request: Request, version: str, expand: Expand, now: datetime) -> Json | None:
-    """The assignment, or None for a request that has led to none (yet)."""
+    """Write the assignment, or None for a request that has led to none (yet)."""
     state = request.state_at(now)
     if request.assignment_id is None or state not in ASSIGNED:
         return None

@@ -1,6 +1,7 @@
-"""An emulated Microsoft Graph (entitlement-management requests) with a managed-identity endpoint, as one program.
+"""An emulated Microsoft Graph (entitlement-management requests) and managed-identity endpoint.
 
-For: pointing any Graph client at it on one machine: `python -m emulator.graph --port 7072`; or `create_app` in a test.
+For: pointing any Graph client at it on one machine: `python -m emulator.graph --port 7072`;
+or `create_app` in a test.
 Not for: production, other parts of Graph, or measuring Graph's real speed.
 This file holds HTTP, its faults, and the command line; the rules are in service.py.
 """
@@ -13,18 +14,20 @@ import json
 import signal
 import sys
 from email.utils import format_datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiohttp import web
 
 from emulator import serve
 from emulator.control import FORMS, READ_ROLE, WRITE_ROLE, Control, Fault, Wrong
-from emulator.entity import Json
 from emulator.identity import Identity, refusal
 from emulator.routes import add_control_routes
 from emulator.samples import generated
 from emulator.service import DIAGNOSTIC, HTML, Answer, Call, Route, Service, route
 from emulator.tenant import Rules, Tenant
+
+if TYPE_CHECKING:
+    from emulator.entity import Json
 
 CONTROL = web.AppKey("CONTROL", Control)
 IDENTITY = web.AppKey("IDENTITY", Identity)
@@ -41,7 +44,7 @@ def create_app(
     control_key: str = "local",
     seed: int = 1,
 ) -> web.Application:
-    """The whole emulator over one tenant. app[CONTROL] and app[IDENTITY] are what tests turn."""
+    """Make the whole emulator over one tenant; tests turn app[CONTROL] and app[IDENTITY]."""
     control = control or Control(tenant)
     identity = identity or Identity()
     front = _Front(Service(tenant, control, identity, seed))
@@ -80,9 +83,14 @@ class _Front:
         entry = self.service.entry(call, found)
         fault = self.control.take_fault(found.operation, found.request_id)
         await _pause(self.control.values.latency_ms)
-        if call.method == "POST" and not {"content-length", "transfer-encoding"} & call.headers.keys():
+        if (
+            call.method == "POST"
+            and not {"content-length", "transfer-encoding"} & call.headers.keys()
+        ):
             entry["status"] = 411
-            return web.Response(status=411, text=HTML.replace("502 Bad Gateway", "411 Length Required"))
+            return web.Response(
+                status=411, text=HTML.replace("502 Bad Gateway", "411 Length Required")
+            )
         if fault is None:
             return self._respond(call, self.service.answer(call, found), entry)
         return await self._faulty(request, call, found, fault, entry)
@@ -90,7 +98,9 @@ class _Front:
     def _respond(self, call: Call, answer: Answer, entry: Json) -> web.Response:
         entry["status"] = answer.status
         body = None if answer.body is None else json.dumps(answer.body, ensure_ascii=False).encode()
-        return web.Response(status=answer.status, headers=self._headers(call) | answer.headers, body=body)
+        return web.Response(
+            status=answer.status, headers=self._headers(call) | answer.headers, body=body
+        )
 
     def _headers(self, call: Call) -> dict[str, str]:
         return {
@@ -104,7 +114,12 @@ class _Front:
         self, request: web.Request, call: Call, found: Route, fault: Fault, entry: Json
     ) -> web.StreamResponse:
         entry["fault"] = fault.kind
-        carries_out = fault.after or fault.kind in ("truncated", "dropAfter", "foreignNextLink", "circularNextLink")
+        carries_out = fault.after or fault.kind in (
+            "truncated",
+            "dropAfter",
+            "foreignNextLink",
+            "circularNextLink",
+        )
         answer = self.service.answer(call, found) if carries_out else Answer(200)
         if fault.kind.endswith("NextLink"):
             foreign = fault.location or "https://graph.example.invalid/v1.0/elsewhere?$skiptoken=x"
@@ -119,7 +134,7 @@ class _Front:
         return broken
 
     async def token(self, request: web.Request) -> web.StreamResponse:
-        """The managed-identity endpoint."""
+        """Answer as the managed-identity endpoint."""
         found = Route("token")
         call = Call(request.method, request.path, request.rel_url.raw_query_string, {}, None, "")
         entry = self.service.entry(call, found)
@@ -132,7 +147,9 @@ class _Front:
                 broken = await _broken(request, fault, Answer(status, {}, body), {})
                 entry["status"] = broken.status if broken.status != DROPPED else None
                 return broken
-            status, body = refusal(fault.status or 500, fault.message or "The emulator was told to fail.")
+            status, body = refusal(
+                fault.status or 500, fault.message or "The emulator was told to fail."
+            )
         entry["status"] = status
         retry_after = fault.retry_after if fault is not None else None
         headers = {} if retry_after is None else {"Retry-After": retry_after}
@@ -161,21 +178,29 @@ async def _pause(milliseconds: float) -> None:
 DROPPED = 599  # never seen by anybody: the connection is gone by then
 
 
-async def _broken(request: web.Request, fault: Fault, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
-    """An answer that is no Graph answer, or none."""
+async def _broken(
+    request: web.Request, fault: Fault, answer: Answer, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Give an answer that is no Graph answer, or none."""
     if fault.retry_after is not None:
         headers = {**headers, "Retry-After": fault.retry_after}
     match fault.kind:
         case "html":
-            return web.Response(status=fault.status or 502, text=HTML, content_type="text/html", headers=headers)
+            return web.Response(
+                status=fault.status or 502, text=HTML, content_type="text/html", headers=headers
+            )
         case "empty":
             return web.Response(status=fault.status or 200, headers=headers)
         case "garbage":
             headers = {**headers, "Content-Type": "application/json"}
-            return web.Response(status=fault.status or 200, body=b'{"value": [{"id": \x00\xff', headers=headers)
+            return web.Response(
+                status=fault.status or 200, body=b'{"value": [{"id": \x00\xff', headers=headers
+            )
         case "redirect":
             location = fault.location or "https://redirect.example.invalid/"
-            return web.Response(status=fault.status or 302, headers={**headers, "Location": location})
+            return web.Response(
+                status=fault.status or 302, headers={**headers, "Location": location}
+            )
         case "truncated":
             return await _truncated(request, answer, headers)
         case "silence":
@@ -183,8 +208,10 @@ async def _broken(request: web.Request, fault: Fault, answer: Answer, headers: d
     return _drop(request)
 
 
-async def _truncated(request: web.Request, answer: Answer, headers: dict[str, str]) -> web.StreamResponse:
-    """Half of the body under the whole one's Content-Length; without a body, 64 bytes that never come."""
+async def _truncated(
+    request: web.Request, answer: Answer, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Send half of the body under the whole one's length; without a body, none of 64 bytes."""
     body = b"" if answer.body is None else json.dumps(answer.body).encode()
     response = web.StreamResponse(status=answer.status, headers=headers | answer.headers)
     response.content_length = len(body) or 64
@@ -199,7 +226,11 @@ async def _truncated(request: web.Request, answer: Answer, headers: dict[str, st
 async def _silence(request: web.Request) -> None:
     """Wait until the caller hangs up or the emulator stops."""
     stopping = request.app[STOPPING]
-    while request.transport is not None and not request.transport.is_closing() and not stopping.is_set():
+    while (
+        request.transport is not None
+        and not request.transport.is_closing()
+        and not stopping.is_set()
+    ):
         try:
             await asyncio.wait_for(stopping.wait(), 0.5)
         except TimeoutError:
@@ -216,18 +247,34 @@ def _drop(request: web.Request) -> web.Response:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m emulator.graph", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m emulator.graph", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=7072)
     add("--requests", type=int, default=400, help="generated requests besides the showcase (400)")
-    add("--all-failed", action="store_true", help="all generated requests are failed and inside the window")
+    add(
+        "--all-failed",
+        action="store_true",
+        help="all generated requests are failed and inside the window",
+    )
     add("--seed", type=int, default=1)
-    add("--audience", default="https://graph.microsoft.com", help="Graph root that tokens must be for")
+    add(
+        "--audience",
+        default="https://graph.microsoft.com",
+        help="Graph root that tokens must be for",
+    )
     add("--identity-header", default="local-identity-header", help="what X-IDENTITY-HEADER must be")
-    add("--client-id", action="append", default=[], help="a user-assigned identity; may be repeated")
+    add(
+        "--client-id", action="append", default=[], help="a user-assigned identity; may be repeated"
+    )
     add("--control-key", default="local", help="what X-Emulator-Control must be")
-    add("--roles", default=WRITE_ROLE, help=f"app roles, comma separated ({READ_ROLE}, {WRITE_ROLE}, or empty)")
+    add(
+        "--roles",
+        default=WRITE_ROLE,
+        help=f"app roles, comma separated ({READ_ROLE}, {WRITE_ROLE}, or empty)",
+    )
     add("--catalogs", default="", help="catalog ids with a catalog role, comma separated")
     add("--unlicensed", action="store_true")
     add("--page-size", type=int, default=100)
@@ -240,10 +287,19 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--stale-seconds", type=float, default=2)
     add("--window-days", type=float, default=14)
     add("--token-seconds", type=float, default=86400)
-    add("--completed-stays", action="store_true", help="a new attempt leaves completedDateTime as it was")
+    add(
+        "--completed-stays",
+        action="store_true",
+        help="a new attempt leaves completedDateTime as it was",
+    )
     add("--no-batch", action="store_true")
     add("--no-combined-filter", action="store_true")
-    add("--fault", action="append", default=[], help="a fault as JSON, as for POST /control/faults; may be repeated")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        help="a fault as JSON, as for POST /control/faults; may be repeated",
+    )
     add("--exit-with-parent", action="store_true", help="end when stdin closes")
     return parser.parse_args(argv)
 
@@ -266,7 +322,10 @@ def _control(tenant: Tenant, given: argparse.Namespace) -> Control:
         "completedMoves": not given.completed_stays,
     }
     if given.throttle_per_second is not None:
-        changes["throttle"] = {"perSecond": given.throttle_per_second, "retryAfter": given.retry_after}
+        changes["throttle"] = {
+            "perSecond": given.throttle_per_second,
+            "retryAfter": given.retry_after,
+        }
         if given.throttle_burst is not None:
             changes["throttle"]["burst"] = given.throttle_burst
     control.patch_settings(changes)
@@ -300,10 +359,15 @@ async def _serve(app: web.Application, given: argparse.Namespace) -> None:
 
 
 def _hints(given: argparse.Namespace, identity: Identity, control: Control) -> None:
-    """What a person needs to try it. The token is the only secret shown, and good for this process only."""
+    """Print what a person needs to try it.
+
+    The token is the only secret shown, and good for this process only.
+    """
     root = f"http://{given.host}:{given.port}"
     values = control.values
-    token, _ = identity.issue(identity.audience, values.roles, values.token_seconds, control.tenant.clock())
+    token, _ = identity.issue(
+        identity.audience, values.roles, values.token_seconds, control.tenant.clock()
+    )
     print(f"Emulated Graph on {root} (Ctrl-C ends it); try a reprocess of:")
     for request_id, what in control.tenant.showcase()[:6]:
         print(f"  {request_id}  {what}")

@@ -1,7 +1,7 @@
 """The managed-identity endpoint of App Service, and the tokens that the emulated Graph accepts.
 
 For: azure-identity's ManagedIdentityCredential with IDENTITY_ENDPOINT and IDENTITY_HEADER set.
-Not for: Entra itself. Tokens are signed with a key made for this process and are worth nothing elsewhere.
+Not for: Entra itself. Tokens are signed with a key made for this process, worth nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import hmac
 import secrets
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 API_VERSION = "2019-08-01"
 SYSTEM_CLIENT_ID = "6f0b1c1e-9a0e-4d0a-8a34-2f4f6a0c1d01"
@@ -29,8 +31,9 @@ class TokenRefused(Exception):
 class Identity:
     """Who may ask for tokens, and how they are made and checked.
 
-    header_secret: what X-IDENTITY-HEADER must be. user_assigned: client ids besides the system-assigned one.
-    audience: root of the emulated cloud; Graph accepts tokens for it with or without a trailing slash.
+    header_secret: what X-IDENTITY-HEADER must be.
+    user_assigned: client ids besides the system-assigned one.
+    audience: root of the emulated cloud; tokens may have a trailing slash more.
     """
 
     header_secret: str = "local-identity-header"
@@ -47,7 +50,10 @@ class Identity:
         now: datetime,
         client_id: str = SYSTEM_CLIENT_ID,
     ) -> tuple[str, int]:
-        """A token and when it ends. The roles are those of now; a later change needs a new token, as in Entra."""
+        """Return a token and when it ends.
+
+        The roles are those of now; a later change needs a new token, as in Entra.
+        """
         start = int(now.timestamp())
         end = int(now.timestamp() + seconds)
         claims = {
@@ -65,7 +71,7 @@ class Identity:
         return jwt.encode(claims, self.key, algorithm="HS256"), end
 
     def check(self, authorization: str | None, now: datetime) -> dict[str, Any]:
-        """The claims of a valid bearer token, or TokenRefused."""
+        """Return the claims of a valid bearer token, or raise TokenRefused."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise TokenRefused("Access token is empty.")
@@ -109,9 +115,9 @@ class Identity:
         seconds: float,
         now: datetime,
     ) -> tuple[int, dict[str, str | int]]:
-        """Status and body for a call of the endpoint.
+        """Return status and body for a call of the endpoint.
 
-        The text for an unknown client id is the real one; those of the other refusals are unconfirmed.
+        The text for an unknown client id is the real one; the other refusals' texts are ours.
         """
         if header is None or not hmac.compare_digest(header.encode(), self.header_secret.encode()):
             return refusal(401, "X-IDENTITY-HEADER is missing or wrong.")
@@ -119,13 +125,16 @@ class Identity:
             return refusal(400, f"The api-version must be {API_VERSION}.")
         resource = query.get("resource", "")
         if not resource.startswith("https://") or resource.endswith("/.default"):
-            return refusal(400, "The resource must be a https address such as https://graph.microsoft.com.")
+            return refusal(
+                400, "The resource must be an address such as https://graph.microsoft.com."
+            )
         client_id = query.get("client_id")
         others = {"principal_id", "object_id", "mi_res_id"} & query.keys()
         if others or (client_id is not None and client_id.lower() not in self.user_assigned):
             return refusal(
                 400,
-                "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.",
+                "No User Assigned or Delegated Managed Identity found for specified "
+                "ClientId/ResourceId/PrincipalId.",
             )
         token, ends = self.issue(resource, roles, seconds, now, client_id or SYSTEM_CLIENT_ID)
         return 200, {
@@ -138,5 +147,5 @@ class Identity:
 
 
 def refusal(status: int, message: str) -> tuple[int, dict[str, str | int]]:
-    """An error as the identity endpoint writes it."""
+    """Write an error as the identity endpoint does."""
     return status, {"statusCode": status, "message": message, "correlationId": str(uuid.uuid4())}

@@ -45,7 +45,7 @@ class Filter:
 
 
 def options(raw: str, allowed: Sequence[str]) -> dict[str, str]:
-    """The query string's options; any that is not allowed here, or given twice, is refused."""
+    """Read a query string; an option that is not allowed here, or given twice, is refused."""
     found: dict[str, str] = {}
     for name, value in parse_qsl(raw, keep_blank_values=True):
         if name not in allowed:
@@ -80,7 +80,11 @@ def parse_filter(text: str, version: str) -> Filter:
 
 
 class _FilterParser:
-    """filter := all ('or' all)* ; all := one ('and' one)* ; one := '(' filter ')' | name operator value"""
+    """Reads by recursive descent.
+
+    filter := all ('or' all)*;  all := one ('and' one)*;
+    one := '(' filter ')' | name operator value
+    """
 
     def __init__(self, text: str, version: str) -> None:
         self.version = version
@@ -143,14 +147,14 @@ class _FilterParser:
         return self.comparison(value, operator)
 
     def comparison(self, name: str, operator: str) -> Filter:
-        # The other version's name of the state, and completedDateTime, are refused like any unknown one.
+        # The other version's name of the state, and completedDateTime, are unknown here.
         if name == ("requestState" if self.version == "beta" else "state"):
             return self.state(name, operator)
         if name == "createdDateTime":
             return self.created(operator)
         if name == "accessPackage/id":
             return self.package(operator)
-        raise BadQuery(f"Property '{name}' does not support filtering or does not exist on this resource.")
+        raise BadQuery(f"Property '{name}' does not exist or cannot be filtered.")
 
     def state(self, name: str, operator: str) -> Filter:
         wanted = self.text(name, operator)
@@ -158,26 +162,28 @@ class _FilterParser:
             # A plain string on beta, so an unknown one matches nothing; in exact case: unconfirmed.
             states = frozenset(state for state in STATES if pascal(state) == wanted)
             return Filter(lambda request, now: request.state_at(now) in states)
-        # An enumeration on v1.0. That the case must be exact is unconfirmed; we take the strict side.
+        # An enumeration on v1.0. Exact case is unconfirmed; we take the strict side.
         if wanted not in STATES and wanted != "unknownFutureValue":
-            raise BadQuery(f"Invalid filter clause: '{wanted}' is not a member of accessPackageRequestState.")
+            raise BadQuery(f"'{wanted}' is not a member of accessPackageRequestState.")
         return Filter(lambda request, now: request.state_at(now) == wanted)
 
     def created(self, operator: str) -> Filter:
         compare = COMPARE.get(operator)
         kind, value = self.take()
         if compare is None or kind != "time":
-            raise BadQuery("createdDateTime takes eq, gt, ge, lt or le and a time like 2022-04-01T00:00:01Z.")
+            raise BadQuery(
+                "createdDateTime takes eq, gt, ge, lt or le and a time as 2022-04-01T00:00:01Z."
+            )
         try:
             when = datetime.fromisoformat(value)
         except ValueError:
             raise BadQuery(f"'{value}' is not a valid Edm.DateTimeOffset.") from None
-        return Filter(lambda request, now: compare(request.created, when))
+        return Filter(lambda request, _now: compare(request.created, when))
 
     def package(self, operator: str) -> Filter:
         wanted = self.text("accessPackage/id", operator).lower()
         return Filter(
-            test=lambda request, now: request.access_package.id == wanted,
+            test=lambda request, _now: request.access_package.id == wanted,
             packages=frozenset([wanted]),
             names_package=True,
         )
@@ -241,7 +247,9 @@ def parse_expand(text: str, version: str, kind: str, depth: int = 0) -> dict[str
             name, nested = name[:-1].split("(", 1)
         target = NAVIGATION[version][kind].get(name)
         if target is None or name in found:
-            raise BadQuery(f"Could not expand '{name}': no such navigation property, or given twice.")
+            raise BadQuery(
+                f"Could not expand '{name}': no such navigation property, or given twice."
+            )
         found[name] = _nested(nested, version, target, depth) if "(" in part else Expand()
     return found
 

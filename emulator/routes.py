@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from emulator.control import GUID, Control, Wrong, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 HEADER = "X-Emulator-Control"
 
@@ -23,7 +25,9 @@ def add_control_routes(app: web.Application, control: Control, control_key: str)
 
     def guarded(method: str, path: str, act: Callable[[web.Request, Any], Any]) -> None:
         async def handle(request: web.Request) -> web.Response:
-            if not hmac.compare_digest(request.headers.get(HEADER, "").encode(), control_key.encode()):
+            if not hmac.compare_digest(
+                request.headers.get(HEADER, "").encode(), control_key.encode()
+            ):
                 return web.json_response({"error": f"{HEADER} is missing or wrong"}, status=403)
             try:
                 return web.json_response(act(request, await _json(request)))
@@ -33,25 +37,29 @@ def add_control_routes(app: web.Application, control: Control, control_key: str)
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]] = handle
         app.router.add_route(method, f"/control/{path}", handler)
 
-    def clear_faults(request: web.Request, body: Any) -> dict[str, int]:
+    def clear_faults(_request: web.Request, _body: Any) -> dict[str, int]:
         control.clear_faults()
         return {"faults": 0}
 
-    def clear_log(request: web.Request, body: Any) -> dict[str, int]:
+    def clear_log(_request: web.Request, _body: Any) -> dict[str, int]:
         control.clear_log()
         return {"log": 0}
 
-    guarded("GET", "settings", lambda request, body: control.settings())
-    guarded("PATCH", "settings", lambda request, body: control.patch_settings(body))
-    guarded("POST", "faults", lambda request, body: control.add_fault(body))
+    guarded("GET", "settings", lambda _request, _body: control.settings())
+    guarded("PATCH", "settings", lambda _request, body: control.patch_settings(body))
+    guarded("POST", "faults", lambda _request, body: control.add_fault(body))
     guarded("DELETE", "faults", clear_faults)
-    guarded("GET", "requests", lambda request, body: {"requests": control.requests(_id(request))})
-    guarded("POST", "requests", lambda request, body: {"ids": control.put_requests(_only(body, "requests"))})
-    guarded("GET", "showcase", lambda request, body: {"showcase": _showcase(control)})
-    guarded("GET", "log", lambda request, body: {"log": control.log()})
+    guarded("GET", "requests", lambda request, _body: {"requests": control.requests(_id(request))})
+    guarded(
+        "POST",
+        "requests",
+        lambda _request, body: {"ids": control.put_requests(_only(body, "requests"))},
+    )
+    guarded("GET", "showcase", lambda _request, _body: {"showcase": _showcase(control)})
+    guarded("GET", "log", lambda _request, _body: {"log": control.log()})
     guarded("DELETE", "log", clear_log)
-    guarded("GET", "clock", lambda request, body: control.time())
-    guarded("POST", "clock", lambda request, body: control.advance(_only(body, "advanceSeconds")))
+    guarded("GET", "clock", lambda _request, _body: control.time())
+    guarded("POST", "clock", lambda _request, body: control.advance(_only(body, "advanceSeconds")))
 
 
 async def _json(request: web.Request) -> Any:
@@ -63,7 +71,7 @@ async def _json(request: web.Request) -> Any:
 
 
 def _only(body: Any, name: str) -> Any:
-    """The one field that a body has."""
+    """Return the one field that a body has."""
     if not isinstance(body, dict) or list(body) != [name]:
         raise Wrong(f"the body must be a JSON object with '{name}' only")
     return body[name]

@@ -1,4 +1,4 @@
-"""Ready-made data for the emulated tenant: the documentation's examples, a showcase, and as many as wanted.
+"""Ready-made data for the emulated tenant: documented examples, a showcase, and as many as wanted.
 
 For: a tenant that looks lived in, the same one for the same seed and clock.
 Not for: rules of behaviour, which are in tenant.py.
@@ -36,8 +36,33 @@ PACKAGES = (
     "Field Service",
     "Board Papers",
 )
-FIRST = ("Adele", "Alex", "Diego", "Grady", "Henrietta", "Isaiah", "Joni", "Lee", "Lidia", "Megan", "Nestor", "Patti")
-LAST = ("Vance", "Wilber", "Siciliani", "Archie", "Mueller", "Langer", "Sherman", "Gu", "Holloway", "Bowen", "Wilke")
+FIRST = (
+    "Adele",
+    "Alex",
+    "Diego",
+    "Grady",
+    "Henrietta",
+    "Isaiah",
+    "Joni",
+    "Lee",
+    "Lidia",
+    "Megan",
+    "Nestor",
+    "Patti",
+)
+LAST = (
+    "Vance",
+    "Wilber",
+    "Siciliani",
+    "Archie",
+    "Mueller",
+    "Langer",
+    "Sherman",
+    "Gu",
+    "Holloway",
+    "Bowen",
+    "Wilke",
+)
 
 STATE_SHARES = {
     "delivered": 42,
@@ -70,13 +95,13 @@ AGE_SHARES = {(0.02, 3.0): 60, (3.0, 13.5): 25, (14.1, 60.0): 15}
 
 
 def guid(random: Random) -> str:
-    """A version 4 GUID out of a seeded random."""
+    """Make a version 4 GUID out of a seeded random."""
     digits = f"{random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
 def documented(tenant: Tenant) -> None:
-    """The requests that the documentation of Graph shows, with its ids and times."""
+    """Add the requests that the documentation of Graph shows, with its ids and times."""
     catalog = Catalog("beedadfe-01d5-4025-910b-84abb9369997", "General")
     package = AccessPackage("d7be3253-b9c6-4fab-adef-30d30de8da2b", "Access Package", catalog)
     person = Subject(
@@ -89,7 +114,9 @@ def documented(tenant: Tenant) -> None:
         organization_name="example",
     )
 
-    def shown(request_id: str, state: str, created: str, completed: str | None, assignment: str | None) -> Request:
+    def shown(
+        request_id: str, state: str, created: str, completed: str | None, assignment: str | None
+    ) -> Request:
         ended = datetime.fromisoformat(completed) if completed else None
         start = datetime.fromisoformat(created)
         return Request(request_id, "userAdd", state, start, ended, package, person, assignment)
@@ -131,16 +158,19 @@ def generated(
     packages: int = 12,
     examples: bool = True,
 ) -> Tenant:
-    """A tenant of `count` requests besides the showcase and the documentation's examples.
+    """Make a tenant of `count` requests besides the showcase and the documentation's examples.
 
-    `state` gives all generated requests that state; failures of this kind are all inside the window.
+    `state` gives all generated requests that state, and all of them end inside the window.
     `examples=False` leaves showcase and documentation's examples out.
     """
     tenant = Tenant(clock, rules)
     random = Random(seed)
     now = tenant.now()
     catalogs = [Catalog(guid(random), name) for name in CATALOGS]
-    offered = [AccessPackage(guid(random), _package_name(n), catalogs[n // 3 % len(catalogs)]) for n in range(packages)]
+    offered = [
+        AccessPackage(guid(random), _package_name(n), catalogs[n // 3 % len(catalogs)])
+        for n in range(packages)
+    ]
     tenant.packages.update((package.id, package) for package in offered)
     people = [_person(random, n) for n in range(min(200, count + 10))]
     tenant.add(_request(random, now, offered, people, state) for _ in range(count))
@@ -200,12 +230,17 @@ def _request(
 
 
 def _showcase(tenant: Tenant, now: datetime, package: AccessPackage, person: Subject) -> None:
-    """Eleven requests newer than all others, with ids that are easy to type."""
+    """Add eleven requests newer than all others, with ids that are easy to type."""
     failed, again = "deliveryFailed", "will be delivered"
     rows: list[tuple[str, str, tuple[str, ...], float]] = [
         (again, failed, ("delivered",), 0),
         ("fails again", failed, ("deliveryFailed",), 0),
-        ("will be partly delivered, and fully the time after", failed, ("partiallyDelivered", "delivered"), 0),
+        (
+            "will be partly delivered, and fully the time after",
+            failed,
+            ("partiallyDelivered", "delivered"),
+            0,
+        ),
         ("is delivered already", "delivered", ("delivered",), 0),
         ("waits for approval", "pendingApproval", ("delivered",), 0),
         ("window closed", failed, ("delivered",), tenant.rules.window_days + 1),

@@ -1,8 +1,8 @@
-"""The rules of Graph's entitlement-management requests: routes, permissions, list, reprocess, $batch.
+"""Graph's rules for entitlement-management requests: routes, permissions, list, reprocess, $batch.
 
-For: turning a call into an answer, at once and without any network, so that batch items and tests use the same road.
+For: turning a call into an answer, without any network, so that batch items take the same road.
 Not for: HTTP connections and their faults, which are in graph.py.
-Codes and texts marked "ours" are not confirmed by any published answer; clients must not rely on them.
+Codes and texts marked "ours" are not confirmed by any published answer: never rely on them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import json
 import random
 import secrets
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, quote, unquote
 
 from emulator import query
@@ -26,12 +25,21 @@ from emulator.entity import Json, request_json, time_text
 from emulator.identity import Identity, TokenRefused
 from emulator.tenant import Refused, Request, Tenant
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 VERSIONS = ("v1.0", "beta")
 ROOT = ["identityGovernance", "entitlementManagement"]
-COLLECTIONS = {"v1.0": ("assignmentRequests",), "beta": ("assignmentRequests", "accessPackageAssignmentRequests")}
+COLLECTIONS = {
+    "v1.0": ("assignmentRequests",),
+    "beta": ("assignmentRequests", "accessPackageAssignmentRequests"),
+}
 METHODS = {"list": "GET", "read": "GET", "reprocess": "POST", "batch": "POST"}
 BATCH_LIMIT = 20
-JSON_TYPE = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+JSON_TYPE = (
+    "application/json;odata.metadata=minimal;odata.streaming=true;"
+    "IEEE754Compatible=false;charset=utf-8"
+)
 DIAGNOSTIC = json.dumps(
     {
         "ServerInfo": {
@@ -69,7 +77,10 @@ class GraphError(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """One call, alone or as a batch item. Header names are in lower case; `base` is scheme and host."""
+    """One call, alone or as a batch item.
+
+    Header names are in lower case; `base` is scheme and host.
+    """
 
     method: str
     path: str
@@ -93,7 +104,7 @@ class Call:
 
 @dataclass(slots=True)
 class Route:
-    """What a path means. `error` is kept until the caller is known: strangers learn 401 and no more."""
+    """What a path means. `error` waits until the caller is known: strangers learn 401, no more."""
 
     operation: str
     version: str = "v1.0"
@@ -111,10 +122,12 @@ class Answer:
 
 
 def no_segment(name: str) -> GraphError:
+    """Make the error for a path that does not exist."""
     return GraphError(400, "BadRequest", f"Resource not found for the segment '{name}'.")
 
 
 def bad(message: str) -> NoReturn:
+    """Refuse with 400."""
     raise GraphError(400, "BadRequest", message)
 
 
@@ -144,7 +157,7 @@ def route(method: str, path: str) -> Route:
 def _with_method(found: Route, method: str) -> Route:
     allowed = METHODS[found.operation]
     if method != allowed:
-        # Status documented, code ours. Graph's POST on the list and DELETE on a request are not offered here.
+        # Status documented, code ours. POST on the list and DELETE on a request are not offered.
         message = "Specified HTTP method is not allowed for the request target."
         found.error = GraphError(405, "MethodNotAllowed", message, {"Allow": allowed})
         found.operation = "other"
@@ -164,9 +177,11 @@ class Service:
     # ---- one call --------------------------------------------------------------------------------
 
     def answer(self, call: Call, found: Route) -> Answer:
-        """The answer to a whole HTTP call."""
+        """Answer a whole HTTP call."""
         try:
-            call.claims = self.identity.check(call.headers.get("authorization"), self.tenant.clock())
+            call.claims = self.identity.check(
+                call.headers.get("authorization"), self.tenant.clock()
+            )
             if found.operation == "batch":
                 return self._batch(call, found.version)
             return self._one(call, found)
@@ -178,7 +193,10 @@ class Service:
             return self.error(call, error)
 
     def _one(self, call: Call, found: Route) -> Answer:
-        """A call that counts against the throttle: alone, or one item of a batch. The batch's envelope does not."""
+        """Answer a call that counts against the throttle: a single one or a batch item.
+
+        The batch's envelope does not count.
+        """
         throttled = self.control.throttled()
         if throttled is not None:
             return self._throttled(call, throttled[1])
@@ -186,7 +204,9 @@ class Service:
             raise found.error
         if not self.control.values.licensed:
             reason = "Reason: Tenant does not meet license requirement!"
-            raise GraphError(403, "NoLicense", f"User is not authorized to perform the operation. {reason}")
+            raise GraphError(
+                403, "NoLicense", f"User is not authorized to perform the operation. {reason}"
+            )
         try:
             if found.operation == "list":
                 return self._list(call, found.version)
@@ -197,7 +217,7 @@ class Service:
             bad(str(wrong))
 
     def error(self, call: Call, error: GraphError) -> Answer:
-        """An error in Graph's envelope."""
+        """Put an error into Graph's envelope."""
         inner = {
             "date": self.tenant.now().strftime("%Y-%m-%dT%H:%M:%S"),
             "request-id": call.graph_request_id,
@@ -207,7 +227,7 @@ class Service:
         return Answer(error.status, {"Content-Type": "application/json", **error.headers}, body)
 
     def fault_answer(self, call: Call, fault: Fault) -> Answer:
-        """What a fault of kind status answers."""
+        """Answer as a fault of kind status says."""
         status = fault.status or 503
         headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
         if status < 400:
@@ -218,7 +238,11 @@ class Service:
 
     def _throttled(self, call: Call, retry_after: str | None) -> Answer:
         answer = self.error(call, GraphError(429, "TooManyRequests", "Please retry again later."))
-        answer.body["error"]["innerError"] |= {"code": "429", "message": "Please retry after", "status": "429"}
+        answer.body["error"]["innerError"] |= {
+            "code": "429",
+            "message": "Please retry after",
+            "status": "429",
+        }
         if retry_after is not None:
             answer.headers["Retry-After"] = retry_after
         return answer
@@ -230,10 +254,12 @@ class Service:
 
     def _in_catalogs(self, package_id: str) -> bool:
         package = self.tenant.packages.get(package_id)
-        return package is not None and package.catalog.id in {c.lower() for c in self.control.values.catalogs}
+        return package is not None and package.catalog.id in {
+            c.lower() for c in self.control.values.catalogs
+        }
 
     def _found(self, call: Call, found: Route, *roles: str) -> Request:
-        """The request that a path names, if the caller may do this with it."""
+        """Return the request that a path names, if the caller may do this with it."""
         allowed = self._has_role(call, *roles)
         if not allowed and not self.control.values.catalogs:
             raise _unauthorized()
@@ -242,7 +268,9 @@ class Service:
         request = self.tenant.get(found.request_id or "")
         if request is None:
             # Status documented, code and text ours.
-            raise GraphError(404, "ResourceNotFound", "The access package assignment request was not found.")
+            raise GraphError(
+                404, "ResourceNotFound", "The access package assignment request was not found."
+            )
         if not allowed and not self._in_catalogs(request.access_package.id):
             raise _unauthorized()
         return request
@@ -262,7 +290,9 @@ class Service:
         after = self._key(options["$skiptoken"], bound) if "$skiptoken" in options else None
         now = self.tenant.now()
         rows, more = self.tenant.page(
-            wanted.test if wanted else lambda request, now: True, after, self.control.values.page_size
+            wanted.test if wanted else lambda _request, _now: True,
+            after,
+            self.control.values.page_size,
         )
         name = call.path.rsplit("/", 1)[-1]
         body: Json = {
@@ -275,7 +305,7 @@ class Service:
         return Answer(200, {"Content-Type": JSON_TYPE}, body)
 
     def _may_list(self, call: Call, wanted: query.Filter | None) -> None:
-        """With catalog roles only, the filter must confine the list to packages of those catalogs."""
+        """Check that a caller with catalog roles only asks for packages of those catalogs."""
         if self._has_role(call, READ_ROLE, WRITE_ROLE):
             return
         packages = wanted.packages if wanted else None
@@ -288,13 +318,16 @@ class Service:
         request = self._found(call, found, READ_ROLE, WRITE_ROLE)
         name = call.path.strip("/").split("/")[3]
         context = f"{call.base}/{found.version}/$metadata#{'/'.join(ROOT)}/{name}/$entity"
-        body = {"@odata.context": context, **request_json(request, found.version, expand, self.tenant.now())}
+        body = {
+            "@odata.context": context,
+            **request_json(request, found.version, expand, self.tenant.now()),
+        }
         return Answer(200, {"Content-Type": JSON_TYPE}, body)
 
     # ---- $skiptoken ------------------------------------------------------------------------------
 
     def _skiptoken(self, last: Request, bound: str) -> str:
-        """Opaque and good for the same query only: the last row's key, signed together with the query."""
+        """Sign the last row's key together with the query: opaque, good for this query only."""
         key = f"{last.created.isoformat()} {last.id}".encode()
         return base64.urlsafe_b64encode(self._signature(key, bound) + key).decode().rstrip("=")
 
@@ -349,8 +382,10 @@ class Service:
         self.random.shuffle(responses)
         return Answer(200, {"Content-Type": "application/json"}, {"responses": responses})
 
-    def _item(self, batch: Call, version: str, item: Json, dependency_failed: bool) -> Answer | None:
-        """One item's answer; None leaves it out, which only a fault does."""
+    def _item(
+        self, batch: Call, version: str, item: Json, dependency_failed: bool
+    ) -> Answer | None:
+        """Answer one item; None leaves it out, which only a fault does."""
         path, _, text = item["url"].partition("?")
         headers = {name.lower(): str(value) for name, value in (item.get("headers") or {}).items()}
         call = Call(
@@ -366,7 +401,9 @@ class Service:
         entry = self.entry(call, found, parent=batch.graph_request_id, itemId=item["id"])
         fault = self.control.take_fault(found.operation, found.request_id, in_batch=True)
         if dependency_failed:
-            answer = self.error(call, GraphError(424, "FailedDependency", "A request it depends on has failed."))
+            answer = self.error(
+                call, GraphError(424, "FailedDependency", "A request it depends on has failed.")
+            )
         elif fault is not None and not fault.after:
             answer = self._item_fault(call, fault)
         else:
@@ -382,13 +419,17 @@ class Service:
 
     def _item_answer(self, call: Call, found: Route, item: Json) -> Answer:
         try:
-            if found.operation == "batch" or (not item["url"].startswith("/") and "://" in item["url"]):
+            if found.operation == "batch" or (
+                not item["url"].startswith("/") and "://" in item["url"]
+            ):
                 bad("The url of a batch item is relative, without version, and no batch itself.")
             if call.method not in ("GET", "HEAD"):
-                # Two reports (msgraph-sdk-dotnet#2628, ms-365-mcp-server#677) read as if the whole batch failed.
+                # Two reports (msgraph-sdk-dotnet#2628, ms-365-mcp-server#677) read as if the
+                # whole batch failed; which it is, is unconfirmed.
                 json_type = call.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if not isinstance(call.body, dict) or json_type != "application/json":
-                    bad(f"Write request id : {item['id']} does not contain Content-Type header or body.")
+                    missing = "does not contain Content-Type header or body."
+                    bad(f"Write request id : {item['id']} {missing}")
             return self._one(call, found)
         except GraphError as error:
             return self.error(call, error)
@@ -423,12 +464,17 @@ class Service:
         return entry
 
 
-HTML = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+HTML = (
+    "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head>"
+    "<body><h1>502 Bad Gateway</h1></body></html>"
+)
 
 
 def _unauthorized() -> GraphError:
     reason = "Reason: The caller is not authorized."
-    return GraphError(403, "UnAuthorized", f"User is not authorized to perform the operation. {reason}")
+    return GraphError(
+        403, "UnAuthorized", f"User is not authorized to perform the operation. {reason}"
+    )
 
 
 def _expand(options: Mapping[str, str], version: str) -> query.Expand:
@@ -449,7 +495,7 @@ def _query_text(options: Mapping[str, str]) -> str:
 
 
 def _items(call: Call) -> list[Json]:
-    """The batch's items, after all checks that fail a batch as a whole."""
+    """Read a batch's items, with all checks that fail a batch as a whole."""
     invalid = "Invalid batch payload format."
     if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         bad(f"{invalid} Content-Type must be application/json.")
@@ -467,15 +513,19 @@ def _items(call: Call) -> list[Json]:
         raise GraphError(400, "MaximumValueExceeded", message)
     seen: set[str] = set()
     for item in items:
-        if not isinstance(item, dict) or not all(_text(item.get(name)) for name in ("id", "method", "url")):
+        if not isinstance(item, dict) or not all(
+            _text(item.get(name)) for name in ("id", "method", "url")
+        ):
             bad(f"{invalid} Every request needs id, method and url.")
         if item["id"] in seen:
             bad(f"Request id '{item['id']}' is used more than once in the batch.")
         if not isinstance(item.get("headers") or {}, dict):
             bad(f"{invalid} headers must be an object.")
         depends = item.get("dependsOn", [])
-        # Only earlier items: a forward or circular dependency is refused as a whole, which is ours.
-        if not isinstance(depends, list) or not all(_text(other) and other in seen for other in depends):
+        # Earlier items only: that the whole batch is refused otherwise is ours.
+        if not isinstance(depends, list) or not all(
+            _text(other) and other in seen for other in depends
+        ):
             bad(f"{invalid} dependsOn must list ids of earlier requests.")
         seen.add(item["id"])
     return items
@@ -486,6 +536,6 @@ def _text(value: Any) -> bool:
 
 
 def _item_json(answer: Answer) -> Json:
-    """Status, headers and body of an item. An answer without a body has no key for it: unconfirmed."""
+    """Write an item's answer. Without a body there is no key for it: unconfirmed."""
     shown: Json = {"status": answer.status, "headers": answer.headers}
     return shown if answer.body is None else {**shown, "body": answer.body}

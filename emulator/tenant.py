@@ -1,7 +1,7 @@
 """An emulated tenant: access packages, requests for them, and how deliveries move in time.
 
-For: the data behind the emulated Graph, with a clock that is passed in, so that tests need no waiting.
-Not for: HTTP, JSON, permissions. Those are in graph.py, service.py and entity.py; ready-made data is in samples.py.
+For: the data behind the emulated Graph, with a clock that is passed in: tests need not wait.
+Not for: HTTP, JSON, permissions (graph.py, service.py, entity.py) or ready-made data (samples.py).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The machine's clock."""
+    """Read the machine's clock."""
     return datetime.now(UTC)
 
 
@@ -79,8 +79,8 @@ class Subject:
 class Request:
     """One access package assignment request, with what only the emulator knows about its future.
 
-    `outcomes` are the ends of the next attempts, the last repeats. With `fixed_at` the attempts that end
-    before it fail and later ones are delivered, whatever `outcomes` says.
+    `outcomes` are the ends of the next attempts, the last repeats. With `fixed_at` the attempts
+    that end before it fail and later ones are delivered, whatever `outcomes` says.
     """
 
     id: str
@@ -108,17 +108,17 @@ class Request:
             self.original_completed = self.completed
 
     def state_at(self, now: datetime) -> str:
-        """The state a reader sees; call Tenant.settle first."""
+        """Return the state a reader sees; call Tenant.settle first."""
         if self.ends_at is None or (self.stale_until is not None and now < self.stale_until):
             return self.state
         return "delivering"
 
     def completed_at(self, now: datetime) -> datetime | None:
-        """The completion a reader sees. Null while delivering again is our choice: unconfirmed."""
+        """Return the completion a reader sees. Null while delivering again is ours: unconfirmed."""
         return self.completed if self.state_at(now) in ENDED else None
 
     def next_outcome(self, when: datetime) -> str:
-        """How the attempt that ends at `when` ends."""
+        """Tell how the attempt that ends at `when` ends."""
         if self.fixed_at is not None:
             return "delivered" if when >= self.fixed_at else "deliveryFailed"
         if len(self.outcomes) > 1:
@@ -166,7 +166,7 @@ class Tenant:
         self._showcase: list[tuple[str, str]] = []
 
     def now(self) -> datetime:
-        """The tenant's time: the clock plus what it was advanced by."""
+        """Return the tenant's time: the clock plus what it was advanced by."""
         return self.clock() + self.offset
 
     def advance(self, seconds: float) -> None:
@@ -197,7 +197,7 @@ class Tenant:
                 request.ends_at = now + timedelta(seconds=request.delivery_seconds)
 
     def get(self, request_id: str) -> Request | None:
-        """The request as it is now, or None."""
+        """Return the request as it is now, or None."""
         request = self._requests.get(request_id.lower())
         return self.settle(request, self.now()) if request is not None else None
 
@@ -226,12 +226,14 @@ class Tenant:
             raise Refused("window", request.state)
         rules = self.rules
         stale = rules.stale_seconds if request.stale_seconds is None else request.stale_seconds
-        delivery = rules.delivery_seconds if request.delivery_seconds is None else request.delivery_seconds
+        delivery = (
+            rules.delivery_seconds if request.delivery_seconds is None else request.delivery_seconds
+        )
         request.stale_until = now + timedelta(seconds=stale)
         request.ends_at = now + timedelta(seconds=max(stale, delivery))
 
     def window_ends(self, request: Request) -> datetime:
-        """Last moment at which Graph accepts a reprocess of this request."""
+        """Return the last moment at which Graph accepts a reprocess of this request."""
         start = request.original_completed or request.created
         return start + timedelta(days=self.rules.window_days)
 
@@ -241,9 +243,10 @@ class Tenant:
         after: tuple[datetime, str] | None,
         size: int,
     ) -> tuple[list[Request], bool]:
-        """Up to `size` requests that come after a key, and whether more follow.
+        """Return up to `size` requests after a key, and whether more follow.
 
-        By key and not by offset: a request that leaves the filter between two pages moves nobody else.
+        By key and not by offset: a request that leaves the filter between two pages moves
+        nobody else.
         """
         order = self._ordered()
         start = len(order) if after is None else bisect.bisect_left(order, after, key=_key)
@@ -258,7 +261,7 @@ class Tenant:
         return found, False
 
     def showcase(self) -> list[tuple[str, str]]:
-        """Requests to try things on: (id, what a reprocess of it will come to)."""
+        """List requests to try things on: (id, what a reprocess of it will come to)."""
         return list(self._showcase)
 
     def show(self, request_id: str, what: str) -> None:
