@@ -19,6 +19,7 @@ import base64
 import binascii
 import functools
 import json
+import logging
 import random
 import re
 import threading
@@ -60,6 +61,11 @@ NAMES = {
     "v1.0": ("state", "completedDateTime", ("deliveryFailed", "partiallyDelivered")),
     "beta": ("requestState", "completedDate", ("DeliveryFailed", "PartiallyDelivered")),
 }
+
+
+# They log every token taken from the cache, several lines each; the app's own lines say enough.
+for _noisy in ("azure.identity", "azure.core"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 
 class GraphError(Exception):
@@ -424,8 +430,13 @@ class _Token:
     def __init__(self, settings: Settings, credential: Any = None) -> None:
         self._scope = settings.token_scope
         self._status = threading.local()
-        self._credential = credential or ManagedIdentityCredential(
-            client_id=settings.azure_client_id,
+        self._client_id = settings.azure_client_id
+        self._given = credential
+        self._credential = credential or self._managed_identity()
+
+    def _managed_identity(self) -> Any:
+        return ManagedIdentityCredential(
+            client_id=self._client_id,
             retry_total=0,  # retried by Graph.send, within the caller's deadline
             connection_timeout=TOKEN_SECONDS,
             read_timeout=TOKEN_SECONDS,
@@ -444,6 +455,8 @@ class _Token:
             return str(self._credential.get_token(self._scope, **claims).token)
         except AzureError as error:
             status = self._status.code
+            # A credential keeps a failure for a minute (msal's throttling); the next try is to be one.
+            self._credential = self._given or self._managed_identity()
             if status is not None and 400 <= status < 500 and status not in {404, 408, 410, 429}:
                 raise GraphDenied(
                     f"the managed identity was refused a token (HTTP {status}): check that the app "

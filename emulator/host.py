@@ -116,7 +116,7 @@ class Host:
         call = protos.message(
             invocation_id=invocation_id,
             function_id=function.id,
-            input_data=[protos.message(name=function.trigger["name"], data=data, **data.__dict__)],
+            input_data=[protos.ParameterBinding(name=function.trigger["name"], data=data)],
             trigger_metadata=metadata,
             trace_context=protos.message(trace_parent="", trace_state="", attributes={}),
             retry_context=protos.message(retry_count=0, max_retry_count=0, exception=None),
@@ -255,7 +255,7 @@ def application(host: Host) -> web.Application:
 
     app.router.add_get("/admin/host/status", state)
     app.router.add_post("/admin/functions/{name}", host.admin_run)
-    app.router.add_route("*", "/{path:.*}", host.http)
+    app.router.add_route("*", "/{path:(?s:.*)}", host.http)
     app.cleanup_ctx.append(timers)
     return app
 
@@ -277,8 +277,8 @@ def main() -> int:
     logging.getLogger("azure.functions").setLevel(logging.WARNING)
     host = Host(
         options.app.resolve(),
-        os.environ.get("FUNCTION_KEY") or secrets.token_urlsafe(24),
-        os.environ.get("MASTER_KEY") or secrets.token_urlsafe(24),
+        os.environ.get("FUNCTION_KEY") or secrets.token_hex(16),
+        os.environ.get("MASTER_KEY") or secrets.token_hex(16),
     )
     if options.exit_with_parent:
         serve.exit_with_parent()

@@ -11,11 +11,21 @@ from types import SimpleNamespace
 from typing import Any
 
 
-class _Message(SimpleNamespace):
+class _Enums(type):
+    """Lets a message class answer for the enum values it nests, each by its own name."""
+
+    def __getattr__(cls, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name
+
+
+class _Message(SimpleNamespace, metaclass=_Enums):
     """A message with whatever fields it was made with; others are None, as nothing reads them."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        if name.startswith("__"):
+        # The worker tells a message from the module by asking it for a class such as TypedData.
+        if name.startswith("__") or name[0].isupper():
             raise AttributeError(name)
         return None
 
@@ -26,11 +36,27 @@ def message(**fields: Any) -> _Message:  # noqa: ANN401
 
 
 class TypedData(_Message):
-    """The one message with a choice: exactly one of its fields is set."""
+    """The one message with a choice of data: exactly one of its fields is set."""
 
     def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 - protobuf's own name
         """Return the name of the field that is set."""
         return next((name for name, value in vars(self).items() if value is not None), None)
+
+
+class ParameterBinding(_Message):
+    """An argument of an invocation; its data never comes by shared memory here."""
+
+    def WhichOneof(self, _group: str) -> str:  # noqa: N802 - protobuf's own name
+        """Return the name of the field that is set."""
+        return "data"
+
+
+class BindingInfo(_Message):
+    """One binding of a function; the numbers are the protocol's."""
+
+    inout = 2
+    out = 1
+    undefined = 0
 
 
 class StatusResult(_Message):
@@ -45,7 +71,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Make every other message class of the protocol on demand."""
     if name.startswith("__"):
         raise AttributeError(name)
-    return type(name, (_Message,), {})
+    return _Enums(name, (_Message,), {})
 
 
 def envelope(request: Any) -> SimpleNamespace:  # noqa: ANN401

@@ -33,7 +33,7 @@ LEVEL = func.AuthLevel[app_settings.auth_level().upper()]
 def reprocess_one(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """`POST /api/requests/{requestId}/reprocess`: have Graph deliver this request again."""
 
-    def answer(call: answers.Call) -> func.HttpResponse:
+    def answer(call: answers.Call) -> answers.Answered:
         asked = Parameters(req, {"wait", "dryRun"})
         settings = app_settings.current()
         wait = asked.whole("wait", 0, settings.http_budget_seconds)
@@ -52,7 +52,7 @@ def reprocess_one(req: func.HttpRequest, context: func.Context) -> func.HttpResp
 def status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """`GET /api/requests/{requestId}`: what Graph says of this request now."""
 
-    def answer(call: answers.Call) -> func.HttpResponse:
+    def answer(call: answers.Call) -> answers.Answered:
         accepted_at = Parameters(req, {"acceptedAt"}).time("acceptedAt")
         settings = app_settings.current()
         deadline = graph.Deadline(settings.http_budget_seconds)
@@ -74,21 +74,20 @@ def _answered(
     event: str,
     req: func.HttpRequest,
     context: func.Context,
-    answer: Callable[[answers.Call], func.HttpResponse],
+    answer: Callable[[answers.Call], answers.Answered],
 ) -> func.HttpResponse:
     """Answer a call about one request, whatever happens, and log one line about it."""
     started = time.monotonic()
     call = answers.Call(
         req.route_params.get("requestId", ""), _origin(req.url), context.invocation_id
     )
-    noted: dict[str, object] = {}
     try:
         if LEVEL is not func.AuthLevel.FUNCTION:  # nobody has checked who is calling: closed door
             raise answers.Unauthorized
         if not app_settings.is_guid(call.request_id):
             raise answers.InvalidRequestId
         call = answers.Call(call.request_id.lower(), call.origin, call.correlation_id)
-        response = answer(call)
+        response, noted = answer(call)
     except Exception as error:  # every error has an answer; the unforeseen ones are logged whole
         response, noted = answers.problem(call, error)
     body = json.loads(response.get_body())

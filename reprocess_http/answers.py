@@ -20,6 +20,7 @@ from reprocess_http.reprocess import NotReprocessable, Result
 from settings import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from settings import Settings
@@ -38,6 +39,10 @@ GRANT = {
     "belongs to this tenant.",
     "identity": "",
 }
+
+
+# An answer, and what the log line should say beyond it.
+type Answered = tuple[func.HttpResponse, Mapping[str, object]]
 
 
 class Unauthorized(Exception):
@@ -107,8 +112,16 @@ def response(
     )
 
 
-def result(call: Call, outcome: Result, settings: Settings) -> func.HttpResponse:
+def result(call: Call, outcome: Result, settings: Settings) -> Answered:
     """Return 200 with the outcome, or 202 with `Location` while the request is on its way."""
+    noted = {
+        name: value
+        for name, value in (
+            ("graphRequestId", outcome.graph_request_id),
+            ("clientRequestId", outcome.client_request_id),
+        )
+        if value
+    }
     accepted_at = _iso(outcome.accepted_at)
     status_url = f"{call.origin}/api/requests/{call.request_id}"
     if accepted_at:
@@ -124,17 +137,18 @@ def result(call: Call, outcome: Result, settings: Settings) -> func.HttpResponse
     }
     body = {name: value for name, value in body.items() if value is not None}
     if not outcome.on_its_way:
-        return response(200, body, call.correlation_id)
-    return response(
+        return response(200, body, call.correlation_id), noted
+    answered = response(
         202,
         body,
         call.correlation_id,
         Location=status_url,
         Retry_After=str(settings.status_retry_after_seconds),
     )
+    return answered, noted
 
 
-def problem(call: Call, error: Exception) -> tuple[func.HttpResponse, dict[str, object]]:
+def problem(call: Call, error: Exception) -> Answered:
     """Return the answer to an error, and what the log line should say beyond it."""
     kind, detail, extra = _explain(call, error)
     body = {

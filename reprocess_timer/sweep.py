@@ -198,7 +198,7 @@ class Sweep:
     def _reprocess(self, planned: Plan) -> None:
         """Work through the due requests until they, or the budget, are used up."""
         waiting = deque(planned.due)
-        running: dict[Future[list[Answer | None]], list[Claim]] = {}
+        running: dict[Future[list[Answer | None]], tuple[list[Claim], bool]] = {}
         with ThreadPoolExecutor(self.settings.graph_concurrency) as pool:
             while waiting or self._queue or running:
                 if self._is_over():
@@ -210,7 +210,8 @@ class Sweep:
                     if self._queue:
                         size = self.settings.graph_batch_size if self._batches else 1
                         claims = [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
-                        running[pool.submit(self._send, claims)] = claims
+                        call = pool.submit(self._send, claims, batched=self._batches)
+                        running[call] = (claims, self._batches)
                     continue
                 self._finish(running, wait(running, 1.0, FIRST_COMPLETED).done)
             self._finish(running, wait(running).done)
@@ -245,26 +246,26 @@ class Sweep:
         self.report.cooling += len(wanted) - len(claims)  # another instance is on them
         self._queue.extend(claims)
 
-    def _send(self, claims: Sequence[Claim]) -> list[Answer | None]:
+    def _send(self, claims: Sequence[Claim], *, batched: bool) -> list[Answer | None]:
         """Send one batch, or one single call (in a pool thread)."""
         deadline = Deadline(min(self.deadline.left(), 100.0), self.clock)
         paths = [f"{self.graph.requests_path}/{c.now.request_id}/reprocess" for c in claims]
-        if self._batches:
+        if batched:
             return self.graph.batch("POST", paths, deadline)
         return [self.graph.send("POST", paths[0], deadline)]
 
     def _finish(
         self,
-        running: dict[Future[list[Answer | None]], list[Claim]],
+        running: dict[Future[list[Answer | None]], tuple[list[Claim], bool]],
         done: set[Future[list[Answer | None]]],
     ) -> None:
         """Take the outcomes of finished calls."""
         for future in done:
-            claims = running.pop(future)
+            claims, batched = running.pop(future)
             try:
                 answers = future.result()
             except GraphError as error:
-                self._call_failed(claims, error)
+                self._call_failed(claims, error, batched=batched)
                 continue
             throttled = [a for a in answers if a and a.status in {429, 503}]
             if throttled:
@@ -299,7 +300,7 @@ class Sweep:
         self.report.refused += not denied
         self._log_request("reprocess failed" if denied else "reprocess refused", claim, error)
 
-    def _call_failed(self, claims: list[Claim], error: GraphError) -> None:
+    def _call_failed(self, claims: list[Claim], error: GraphError, *, batched: bool) -> None:
         """Take a call that failed as a whole."""
         if isinstance(error, GraphThrottled) and not error.lost:
             self.report.throttled += len(claims)
@@ -310,17 +311,11 @@ class Sweep:
                 self._throttled([error.retry_after])
             self._unsettled.extend((claim, error) for claim in claims)
         elif isinstance(error, GraphRefused):
-            if self._batches:
+            if batched:
+                if self._batches:
+                    log.warning(json.dumps({"event": "$batch not accepted, single calls from here on",
+                                            "status": error.status, "detail": error.detail}))
                 self._batches = False
-                log.warning(
-                    json.dumps(
-                        {
-                            "event": "$batch not accepted, single calls from here on",
-                            "status": error.status,
-                            "detail": error.detail,
-                        }
-                    )
-                )
                 self._queue.extend(claims)
             else:
                 self._refused(claims[0], error)
