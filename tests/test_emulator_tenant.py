@@ -55,12 +55,18 @@ def make(request_id="one", state="deliveryFailed", minutes_ago=60, **more):
     return Request(request_id, "userAdd", state, created, completed, PACKAGE, PERSON, **more)
 
 
+def is_failed(request, now):
+    return request.state_at(now) == "deliveryFailed"
+
+
 def seen(tenant, request_id="one"):
     request = tenant.get(request_id)
     return request.state_at(tenant.now()), request.completed_at(tenant.now())
 
 
-def test_an_accepted_attempt_reads_as_the_old_failure_then_delivering_then_its_outcome(tenant, clock):
+def test_an_accepted_attempt_reads_as_the_old_failure_then_delivering_then_its_outcome(
+    tenant, clock
+):
     """After 202 the old failure may still be shown for a while; the end of the attempt becomes the completion."""
     tenant.add([make()])
     before = seen(tenant)
@@ -106,7 +112,9 @@ def test_attempts_fail_until_the_cause_is_fixed(tenant, clock):
 
 def test_a_request_may_have_times_of_its_own(tenant, clock):
     """Delivery and stale seconds of a request go before the tenant's; the longer one ends the attempt."""
-    tenant.add([make("slow", delivery_seconds=100, stale_seconds=0), make("stale", stale_seconds=50)])
+    tenant.add(
+        [make("slow", delivery_seconds=100, stale_seconds=0), make("stale", stale_seconds=50)]
+    )
     tenant.reprocess("slow")
     tenant.reprocess("stale")
     assert (seen(tenant, "slow")[0], seen(tenant, "stale")[0]) == ("delivering", "deliveryFailed")
@@ -116,7 +124,9 @@ def test_a_request_may_have_times_of_its_own(tenant, clock):
     assert seen(tenant, "slow")[0] == "delivered"
 
 
-@pytest.mark.parametrize("state", [s for s in STATES if s not in ("deliveryFailed", "partiallyDelivered")])
+@pytest.mark.parametrize(
+    "state", [s for s in STATES if s not in ("deliveryFailed", "partiallyDelivered")]
+)
 def test_only_failed_and_partly_delivered_requests_are_reprocessed(tenant, state):
     """Every other state is refused and stays as it is."""
     tenant.add([make(state=state)])
@@ -175,12 +185,11 @@ def test_a_delivering_request_ends_only_if_it_was_given_a_time(tenant, clock):
 def test_pages_go_by_key_so_that_changes_between_them_skip_nobody(tenant, clock):
     """A request that leaves the filter after page one moves no other one out of page two."""
     tenant.add([make(f"r{n}", minutes_ago=n, stale_seconds=0) for n in range(1, 6)])
-    failed = lambda request, now: request.state_at(now) == "deliveryFailed"
-    first, more = tenant.page(failed, None, 2)
+    first, more = tenant.page(is_failed, None, 2)
     assert ([r.id for r in first], more) == (["r1", "r2"], True)
     for request in first:
         tenant.reprocess(request.id)
-    rest, more = tenant.page(failed, (first[-1].created, first[-1].id), 10)
+    rest, more = tenant.page(is_failed, (first[-1].created, first[-1].id), 10)
     assert ([r.id for r in rest], more) == (["r3", "r4", "r5"], False)
 
 
@@ -214,7 +223,10 @@ def test_the_showcase_does_what_it_says(clock):
         except Refused as refused:
             ends.append(f"{refused.reason} {refused.state}")
     clock.pass_(10)
-    assert [(what, end, seen(tenant, i)[0]) for (i, what), end in zip(tenant.showcase(), ends, strict=True)] == [
+    assert [
+        (what, end, seen(tenant, i)[0])
+        for (i, what), end in zip(tenant.showcase(), ends, strict=True)
+    ] == [
         ("will be delivered", "accepted", "delivered"),
         ("fails again", "accepted", "deliveryFailed"),
         ("will be partly delivered, and fully the time after", "accepted", "partiallyDelivered"),
@@ -245,7 +257,9 @@ def test_generated_data_is_the_same_for_the_same_seed_and_has_everything(clock):
     failed = [r for r in tenant if r.state == "deliveryFailed"]
     ages = [(START - r.completed).days for r in failed]
     assert {r.state for r in tenant} == set(STATES)
-    assert {"userAdd", "adminAdd", "adminRemove", "userRemove", "systemRemove"} <= {r.request_type for r in failed}
+    assert {"userAdd", "adminAdd", "adminRemove", "userRemove", "systemRemove"} <= {
+        r.request_type for r in failed
+    }
     assert min(ages) == 0
     assert any(4 < age < 13 for age in ages)
     assert max(ages) > 14
@@ -258,7 +272,7 @@ def test_a_hundred_thousand_failures_are_quick(clock):
     tenant = generated(1, 100_000, clock=clock, state="deliveryFailed", examples=False)
     after, count, more = None, 0, True
     while more:
-        rows, more = tenant.page(lambda r, now: r.state_at(now) == "deliveryFailed", after, 100)
+        rows, more = tenant.page(is_failed, after, 100)
         after, count = (rows[-1].created, rows[-1].id), count + len(rows)
         for row in rows:
             tenant.reprocess(row.id)
