@@ -1,6 +1,6 @@
 """What was tried when: the only thing that Redeliver remembers between sweeps.
 
-Not for: what has failed (Graph is asked each time) or what to do about it (reprocess_timer/plan.py).
+Not for: what has failed (Graph is asked each time) or what to do about it (plan.py).
 Losing all of it costs a cool-down, never a request.
 """
 

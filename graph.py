@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from azure.core.exceptions import AzureError
@@ -71,7 +71,7 @@ for _noisy in ("azure.identity", "azure.core"):
 class GraphError(Exception):
     """A call to Graph that did not end well; the subclasses tell what that means."""
 
-    def __init__(  # noqa: PLR0913 - what the catchers need, each by name
+    def __init__(
         self,
         detail: str,
         *,
@@ -193,10 +193,10 @@ class Graph:
     that tests never wait.
     """
 
-    def __init__(  # noqa: PLR0913 - the last five are for tests
+    def __init__(
         self,
         settings: Settings,
-        credential: Any = None,  # noqa: ANN401 - azure-identity's, or a test's
+        credential: Any = None,
         session: requests.Session | None = None,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
@@ -321,15 +321,14 @@ class Graph:
         for item in items if isinstance(items, list) else ():
             number = str(item.get("id")) if isinstance(item, dict) else ""
             status = item.get("status") if isinstance(item, dict) else None
-            if re.fullmatch(r"[0-9]{1,2}", number) and int(number) < len(paths):
-                if isinstance(status, int):
-                    headers = {"date": outer.headers.get("date", "")} | _lower(item.get("headers"))
-                    answers[int(number)] = Answer(
-                        status, headers, item.get("body"), ids[int(number)]
-                    )
+            known = re.fullmatch(r"[0-9]{1,2}", number) and int(number) < len(paths)
+            if known and isinstance(status, int):
+                n = int(number)
+                headers = {"date": outer.headers.get("date", "")} | _lower(item.get("headers"))
+                answers[n] = Answer(status, headers, item.get("body"), ids[n])
         return answers
 
-    def request_from(self, body: Any) -> Request:  # noqa: ANN401 - whatever Graph sent
+    def request_from(self, body: Any) -> Request:
         """Make a Request of what Graph sent. Raises GraphFailed when it is none."""
         if not isinstance(body, dict) or not isinstance(body.get(self.state_name), str):
             raise GraphFailed(f"Graph answered a request without '{self.state_name}'")
@@ -347,7 +346,7 @@ class Graph:
         method: str,
         url: str,
         deadline: Deadline,
-        body: Any = None,  # noqa: ANN401 - any JSON
+        body: Any = None,
         *,
         safe: bool = False,
     ) -> Answer:
@@ -394,9 +393,7 @@ class Graph:
         }
         if method == "POST" and body is None:
             headers["Content-Length"] = "0"
-        whole_url = (
-            url if url.startswith("https:") or url.startswith("http:") else self.version_root + url
-        )
+        whole_url = url if url.startswith(("https:", "http:")) else self.version_root + url
         try:
             with self._session.request(
                 method,
@@ -455,7 +452,7 @@ class _Token:
             return str(self._credential.get_token(self._scope, **claims).token)
         except AzureError as error:
             status = self._status.code
-            # A credential keeps a failure for a minute (msal's throttling); the next try is to be one.
+            # msal keeps a failure for a minute; the next try is to be a real one.
             self._credential = self._given or self._managed_identity()
             if status is not None and 400 <= status < 500 and status not in {404, 408, 410, 429}:
                 raise GraphDenied(
@@ -622,7 +619,7 @@ def http_date(text: str) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def timestamp(text: Any) -> datetime | None:  # noqa: ANN401 - whatever Graph sent
+def timestamp(text: Any) -> datetime | None:
     """Parse Graph's DateTimeOffset, with 0 to 7 fractional digits; None when it is none."""
     found = re.fullmatch(
         r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,12})?(Z|[+-]\d\d:\d\d)",

@@ -1,6 +1,6 @@
 """Every app setting: its name, what it may be, its default.
 
-Not for: what the Functions host reads for itself (host.json), or anything that is not configuration.
+Not for: what the Functions host reads for itself (host.json).
 Settings are read at first use, never at import, and all checked together: one error names them all.
 The two exceptions are what the host must know when it loads the app, `auth_level` and
 `sweep_schedule`; both fall back to the safe default, and `load` then says what was wrong.

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import hmac
 import json
 import logging
 import os
 import re
 import secrets
-import signal
 import sys
-import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -125,7 +122,9 @@ class Host:
             protos.envelope(protos.message(invocation_request=call))
         )
         try:
-            answer = await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(run)), self._timeout())
+            answer = await asyncio.wait_for(
+                asyncio.shield(asyncio.ensure_future(run)), self._timeout()
+            )
             failed = answer.result.status != protos.StatusResult.Success
             problem = str(answer.result.exception.message) if failed else ""
         except TimeoutError:
@@ -135,7 +134,11 @@ class Host:
         log.log(
             logging.ERROR if problem else logging.INFO,
             "Executed 'Functions.%s' (%s, Id=%s, Duration=%.0fms)%s",
-            function.name, outcome, invocation_id, milliseconds, f" {problem}" if problem else "",
+            function.name,
+            outcome,
+            invocation_id,
+            milliseconds,
+            f" {problem}" if problem else "",
         )
         return (None if problem or answer is None else answer.return_value), problem
 
@@ -188,9 +191,15 @@ class Host:
 
     async def run_timer(self, function: Function, *, past_due: bool = False) -> str:
         """Run a timer function once; return what went wrong, or nothing."""
-        info = {"IsPastDue": past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {
-            "Last": "0001-01-01T00:00:00+00:00", "Next": datetime.now(UTC).isoformat(),
-            "LastUpdated": "0001-01-01T00:00:00+00:00"}}
+        info = {
+            "IsPastDue": past_due,
+            "Schedule": {"AdjustForDST": True},
+            "ScheduleStatus": {
+                "Last": "0001-01-01T00:00:00+00:00",
+                "Next": datetime.now(UTC).isoformat(),
+                "LastUpdated": "0001-01-01T00:00:00+00:00",
+            },
+        }
         _, problem = await self.invoke(function, protos.TypedData(json=json.dumps(info)), {})
         return problem
 
@@ -245,9 +254,11 @@ def application(host: Host) -> web.Application:
             return web.Response(status=401)
         return web.json_response({"state": "Running"})
 
-    async def timers(_: web.Application) -> Any:  # noqa: ANN401
+    async def timers(_: web.Application) -> Any:
         tasks = [
-            asyncio.ensure_future(host.keep_time(f)) for f in host.functions.values() if not f.is_http
+            asyncio.ensure_future(host.keep_time(f))
+            for f in host.functions.values()
+            if not f.is_http
         ]
         yield
         for task in tasks:
@@ -269,7 +280,8 @@ def main() -> int:
     parser.add_argument("--exit-with-parent", action="store_true", help="end when stdin closes")
     options = parser.parse_args()
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout,
+        level=logging.INFO,
+        stream=sys.stdout,
         format="%(asctime)s.%(msecs)03dZ %(levelname)s [%(name)s] %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )

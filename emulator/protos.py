@@ -23,14 +23,14 @@ class _Enums(type):
 class _Message(SimpleNamespace, metaclass=_Enums):
     """A message with whatever fields it was made with; others are None, as nothing reads them."""
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         # The worker tells a message from the module by asking it for a class such as TypedData.
         if name.startswith("__") or name[0].isupper():
             raise AttributeError(name)
         return None
 
 
-def message(**fields: Any) -> _Message:  # noqa: ANN401
+def message(**fields: Any) -> _Message:
     """Return a message with these fields."""
     return _Message(**fields)
 
@@ -67,14 +67,14 @@ class StatusResult(_Message):
     Cancelled = 2
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     """Make every other message class of the protocol on demand."""
     if name.startswith("__"):
         raise AttributeError(name)
     return _Enums(name, (_Message,), {})
 
 
-def envelope(request: Any) -> SimpleNamespace:  # noqa: ANN401
+def envelope(request: Any) -> SimpleNamespace:
     """Wrap a request as the worker library takes it."""
     module: types.ModuleType = __import__("emulator.protos", fromlist=["x"])
     return SimpleNamespace(request=request, properties={"host": "127.0.0.1", "protos": module})

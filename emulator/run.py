@@ -79,8 +79,12 @@ class Local:
     def start(self) -> None:
         """Start both and wait until they answer. Raises NotStarted with what a part said."""
         graph = self._part(
-            "emulator.graph", "--port", str(self.graph_port),
-            "--identity-header", self.identity_header, *self.graph_options,
+            "emulator.graph",
+            "--port",
+            str(self.graph_port),
+            "--identity-header",
+            self.identity_header,
+            *self.graph_options,
         )
         host = self._part("emulator.host", "--port", str(self.port), "--app", str(self.app))
         self._wait(graph, f"{self.graph_url}/control/showcase", {"X-Emulator-Control": "local"})
@@ -104,8 +108,12 @@ class Local:
         }
         part = subprocess.Popen(
             [sys.executable, "-m", module, *options, "--exit-with-parent"],
-            cwd=APP, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            cwd=APP,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self.parts.append(part)
         self.readers.append(threading.Thread(target=self._read, args=(part, module), daemon=True))
@@ -219,12 +227,16 @@ def main() -> int:
     """Run until told to stop; return the exit code."""
     defaults = {"SWEEP_SCHEDULE": "0 * * * * *", "SWEEP_MIN_AGE_MINUTES": "60"}
     try:
-        port, graph_port = (int(os.environ.get(n) or d) for n, d in (("PORT", 7071), ("GRAPH_PORT", 0)))
+        port, graph_port = (
+            int(os.environ.get(n) or d) for n, d in (("PORT", 7071), ("GRAPH_PORT", 0))
+        )
     except ValueError:
         print("PORT and GRAPH_PORT should be numbers", file=sys.stderr)
         return 1
     local = Local(
-        port, graph_port, echo=True,
+        port,
+        graph_port,
+        echo=True,
         settings={name: os.environ.get(name) or value for name, value in defaults.items()},
     )
     ended = threading.Event()

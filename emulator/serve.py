@@ -22,8 +22,7 @@ async def until_stopped(app: web.Application, address: str, port: int) -> int:
         await web.TCPSite(runner, address, port, backlog=1024).start()
     except OSError as error:
         print(
-            f"port {port} on {address} cannot be used: {error.strerror}; "
-            "choose another one",
+            f"port {port} on {address} cannot be used: {error.strerror}; choose another one",
             file=sys.stderr,
         )
         return 1

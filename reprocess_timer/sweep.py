@@ -78,7 +78,7 @@ class Report:
 class Sweep:
     """One sweep. The clocks and the sleep can be passed in, so that tests never wait."""
 
-    def __init__(  # noqa: PLR0913 - the last two are for tests
+    def __init__(
         self,
         graph: Graph,
         attempts: Attempts,
@@ -141,7 +141,7 @@ class Sweep:
     def _known_attempts(self) -> dict[str, Any] | None:
         try:
             return self.attempts.read_all()
-        except Exception as error:  # noqa: BLE001 - whatever the store raises, nothing is tried
+        except Exception as error:
             self.problem = (
                 f"the attempts could not be read ({type(error).__name__}), so nothing was tried: "
                 "check AzureWebJobsStorage and the identity's role on its tables"
@@ -235,7 +235,7 @@ class Sweep:
         wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
         try:
             claims = self.attempts.claim(wanted, self.now())
-        except Exception as error:  # noqa: BLE001 - without a claim nothing is sent
+        except Exception as error:
             self.problem = (
                 f"attempts could not be written ({type(error).__name__}), so nothing more was "
                 "tried: check AzureWebJobsStorage and the identity's role on its tables"
@@ -313,8 +313,15 @@ class Sweep:
         elif isinstance(error, GraphRefused):
             if batched:
                 if self._batches:
-                    log.warning(json.dumps({"event": "$batch not accepted, single calls from here on",
-                                            "status": error.status, "detail": error.detail}))
+                    log.warning(
+                        json.dumps(
+                            {
+                                "event": "$batch not accepted, single calls from here on",
+                                "status": error.status,
+                                "detail": error.detail,
+                            }
+                        )
+                    )
                 self._batches = False
                 self._queue.extend(claims)
             else:
@@ -380,7 +387,7 @@ class Sweep:
         try:
             self.attempts.settle(settled)
             self.attempts.forget(over)
-        except Exception as error:  # noqa: BLE001 - tidied by the next sweep instead
+        except Exception as error:
             log.warning(json.dumps({"event": "attempts not tidied", "error": type(error).__name__}))
 
     def _states(self, request_ids: list[str]) -> dict[str, Request]:

@@ -40,7 +40,7 @@ class Transport(requests.adapters.BaseAdapter):
         self.script = list(script)
         self.sent: list[requests.PreparedRequest] = []
 
-    def send(self, request, **_kwargs):  # noqa: ANN001, ANN003, ANN201 - requests' own signature
+    def send(self, request, **_kwargs):
         self.sent.append(request)
         step = self.script.pop(0)
         if isinstance(step, Exception):

@@ -157,8 +157,12 @@ def test_401_twice_is_denied():
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, graph.GraphRefused), (404, graph.RequestNotFound), (409, graph.GraphRefused),
-     (403, graph.GraphDenied)],
+    [
+        (400, graph.GraphRefused),
+        (404, graph.RequestNotFound),
+        (409, graph.GraphRefused),
+        (403, graph.GraphDenied),
+    ],
 )
 def test_a_no_is_final_and_keeps_graphs_own_words(status, kind):
     """Refusals are not retried; code, message and request id of Graph are in the error."""
@@ -170,7 +174,10 @@ def test_a_no_is_final_and_keeps_graphs_own_words(status, kind):
 
     assert type(caught.value) is kind
     assert (1, status, "C", "g-1") == (
-        len(world.calls), caught.value.status, caught.value.code, caught.value.graph_request_id
+        len(world.calls),
+        caught.value.status,
+        caught.value.code,
+        caught.value.graph_request_id,
     )
 
 
@@ -200,7 +207,9 @@ def test_an_answer_of_no_use_is_read_again(useless):
 
 def test_a_2xx_page_of_html_is_no_acceptance():
     """A proxy's page is not Graph's 202: the state decides."""
-    world = World([reply(200, b"<html>", Content_Type="text/html"), reply(200, entity("delivering"))])
+    world = World(
+        [reply(200, b"<html>", Content_Type="text/html"), reply(200, entity("delivering"))]
+    )
 
     world.graph.reprocess(ID, world.deadline())
 
@@ -221,23 +230,36 @@ def page(*items, link=None):
 
 def test_the_list_follows_its_pages_to_the_end():
     """All pages, one combined filter, fields by the version's names."""
-    world = World([page(entity(), link=f"{ROOT}/next?$skiptoken=1"), page(entity("partiallyDelivered"))])
+    world = World(
+        [page(entity(), link=f"{ROOT}/next?$skiptoken=1"), page(entity("partiallyDelivered"))]
+    )
 
     states = [request.state for request in world.graph.failed(world.deadline())]
 
     assert ["deliveryFailed", "partiallyDelivered"] == states
     assert [
-        ("GET", f"{REQUESTS}?$select=id,state,requestType,completedDateTime&$filter="
-                "%28state%20eq%20%27deliveryFailed%27%20or%20state%20eq%20%27partiallyDelivered%27%29"),
+        (
+            "GET",
+            (
+                f"{REQUESTS}?$select=id,state,requestType,completedDateTime&$filter="
+                "%28state%20eq%20%27deliveryFailed%27%20or%20state%20eq%20%27partiallyDelivered%27%29"
+            ),
+        ),
         ("GET", f"{ROOT}/next?$skiptoken=1"),
     ] == world.calls
 
 
 @pytest.mark.parametrize(
     "link",
-    ["https://evil.example/v1.0/x", "https://graph.microsoft.com.evil.example/v1.0/x",
-     "http://graph.microsoft.com/v1.0/x", "https://graph.microsoft.com@evil.example/v1.0/",
-     "https://graph.microsoft.com/beta/x", 7, ["x"]],
+    [
+        "https://evil.example/v1.0/x",
+        "https://graph.microsoft.com.evil.example/v1.0/x",
+        "http://graph.microsoft.com/v1.0/x",
+        "https://graph.microsoft.com@evil.example/v1.0/",
+        "https://graph.microsoft.com/beta/x",
+        7,
+        ["x"],
+    ],
 )
 def test_a_foreign_next_link_never_sees_the_token(link):
     """A nextLink outside the Graph root is not followed."""
@@ -251,7 +273,9 @@ def test_a_foreign_next_link_never_sees_the_token(link):
 
 def test_a_circle_of_next_links_ends():
     """A page that was read already is not read again."""
-    world = World([page(entity(), link=f"{ROOT}/a"), page(link=f"{ROOT}/b"), page(link=f"{ROOT}/a")])
+    world = World(
+        [page(entity(), link=f"{ROOT}/a"), page(link=f"{ROOT}/b"), page(link=f"{ROOT}/a")]
+    )
 
     with pytest.raises(graph.GraphFailed):
         list(world.graph.failed(world.deadline()))
@@ -276,32 +300,65 @@ def test_a_refused_combined_filter_becomes_one_list_per_state():
 def test_beta_and_the_legacy_path_use_their_own_names(version, path, query):
     """Names of properties, spelling of states and the path follow the settings."""
     world = World(
-        [page({"id": ID, "requestState": "DeliveryFailed", "completedDate": "2026-08-20T12:00:00Z"})],
-        GRAPH_API_VERSION=version, GRAPH_REQUESTS_PATH=path,
+        [
+            page(
+                {
+                    "id": ID,
+                    "requestState": "DeliveryFailed",
+                    "completedDate": "2026-08-20T12:00:00Z",
+                }
+            )
+        ],
+        GRAPH_API_VERSION=version,
+        GRAPH_REQUESTS_PATH=path,
     )
 
     (request,) = world.graph.failed(world.deadline())
 
-    assert (True, datetime(2026, 8, 20, 12, tzinfo=UTC)) == (request.has_failed, request.completed_at)
+    assert (True, datetime(2026, 8, 20, 12, tzinfo=UTC)) == (
+        request.has_failed,
+        request.completed_at,
+    )
     assert f"/beta/identityGovernance/entitlementManagement/{path}?" in world.calls[0][1]
     assert query in world.calls[0][1]
 
 
 def test_batch_answers_come_back_in_the_order_asked():
     """Answers are matched by id; a missing one is None, a malformed one too."""
-    world = World([reply(200, {"responses": [
-        {"id": "2", "status": 429, "headers": {"Retry-After": "5"}},
-        {"id": "0", "status": 202}, {"id": "1", "status": "x"}, {"id": "99", "status": 202}, "junk",
-    ]})])
+    world = World(
+        [
+            reply(
+                200,
+                {
+                    "responses": [
+                        {"id": "2", "status": 429, "headers": {"Retry-After": "5"}},
+                        {"id": "0", "status": 202},
+                        {"id": "1", "status": "x"},
+                        {"id": "99", "status": 202},
+                        "junk",
+                    ]
+                },
+            )
+        ]
+    )
 
     answers = world.graph.batch("POST", ["/a", "/b", "/c"], world.deadline())
 
     sent = json.loads(world.transport.sent[0].body)["requests"]
     assert [202, None, 429] == [answer and answer.status for answer in answers]
     assert "5" == answers[2].headers["retry-after"]
-    assert [{"id": "0", "method": "POST", "url": "/a", "body": {}, "headers": {
-        "client-request-id": sent[0]["headers"]["client-request-id"],
-        "Content-Type": "application/json"}}] == sent[:1]
+    assert [
+        {
+            "id": "0",
+            "method": "POST",
+            "url": "/a",
+            "body": {},
+            "headers": {
+                "client-request-id": sent[0]["headers"]["client-request-id"],
+                "Content-Type": "application/json",
+            },
+        }
+    ] == sent[:1]
 
 
 def test_every_error_of_requests_maps_to_one_of_ours():
@@ -317,8 +374,12 @@ def test_every_error_of_requests_maps_to_one_of_ours():
 
 @pytest.mark.parametrize(
     ("text", "microsecond"),
-    [("2026-08-20T12:00:00Z", 0), ("2026-08-20T12:00:00.2Z", 200000),
-     ("2026-08-20T12:00:00.82Z", 820000), ("2026-08-20T12:00:00.1234567Z", 123457)],
+    [
+        ("2026-08-20T12:00:00Z", 0),
+        ("2026-08-20T12:00:00.2Z", 200000),
+        ("2026-08-20T12:00:00.82Z", 820000),
+        ("2026-08-20T12:00:00.1234567Z", 123457),
+    ],
 )
 def test_timestamps_have_0_to_7_fractional_digits(text, microsecond):
     """Every number of digits that Graph uses is read."""
@@ -337,8 +398,12 @@ def test_whatever_is_no_retry_after_is_none_or_a_wait(value, date):
     assert (graph.retry_after({"retry-after": value, "date": date}) or 0.0) >= 0.0
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_no_body_of_an_error_makes_the_app_raise_another(body):
     """An error body of any shape becomes one of our errors."""
     assert isinstance(graph.error_from(graph.Answer(400, {}, body, "c")), graph.GraphRefused)

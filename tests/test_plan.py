@@ -59,7 +59,10 @@ def test_removals_come_first_then_least_time_left():
 def test_no_more_than_sweep_max_requests_are_taken_the_most_urgent_ones():
     """What is over the limit is still counted as due."""
     planned = plan(
-        [failed(n, timedelta(hours=n)) for n in range(1, 6)], {}, load({"SWEEP_MAX_REQUESTS": "2"}), NOW
+        [failed(n, timedelta(hours=n)) for n in range(1, 6)],
+        {},
+        load({"SWEEP_MAX_REQUESTS": "2"}),
+        NOW,
     )
 
     assert ([5, 4], 5) == ([int(d.request.id[:8], 16) for d in planned.due], planned.counts["due"])
@@ -69,8 +72,10 @@ def test_a_cool_down_doubles_up_to_its_limit_with_a_stable_spread():
     """The spread only adds, and is the same each time for the same request."""
     ids = ["00000000-0000-4000-8000-000000000000", "ffffffff-0000-4000-8000-000000000000"]
 
-    minutes = [[cooldown(Attempt(i, n), SETTINGS) / timedelta(minutes=1) for n in (1, 2, 5, 9, 99)]
-               for i in ids]
+    minutes = [
+        [cooldown(Attempt(i, n), SETTINGS) / timedelta(minutes=1) for n in (1, 2, 5, 9, 99)]
+        for i in ids
+    ]
 
     assert [[60, 120, 960, 1440, 1440], [72, 144, 1152, 1728, 1728]] == minutes
 

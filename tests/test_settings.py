@@ -10,37 +10,53 @@ def test_nothing_set_is_a_working_default():
     loaded = settings.load({})
 
     assert ("https://graph.microsoft.com", "https://graph.microsoft.com/.default", 60, 14) == (
-        loaded.graph_root, loaded.token_scope, loaded.http_budget_seconds, loaded.sweep_window_days
+        loaded.graph_root,
+        loaded.token_scope,
+        loaded.http_budget_seconds,
+        loaded.sweep_window_days,
     )
 
 
 def test_all_problems_are_named_at_once():
     """One error has one sentence for each wrong setting."""
     with pytest.raises(settings.SettingsError) as caught:
-        settings.load({
-            "GRAPH_CLOUD": "mars", "GRAPH_ENDPOINT": "https://evil.example",
-            "HTTP_BUDGET_SECONDS": "0", "AZURE_CLIENT_ID": "me", "HTTP_AUTH_LEVEL": "none",
-            "SWEEP_SCHEDULE": "hourly", "SWEEP_DRYRUN": "true",
-        })
+        settings.load(
+            {
+                "GRAPH_CLOUD": "mars",
+                "GRAPH_ENDPOINT": "https://evil.example",
+                "HTTP_BUDGET_SECONDS": "0",
+                "AZURE_CLIENT_ID": "me",
+                "HTTP_AUTH_LEVEL": "none",
+                "SWEEP_SCHEDULE": "hourly",
+                "SWEEP_DRYRUN": "true",
+            }
+        )
 
     assert [
         "GRAPH_CLOUD is 'mars' but should be one of global, usgov, usgov-dod, china",
-        "GRAPH_ENDPOINT is 'https://evil.example' but should be unset, or "
-        "http(s)://<loopback address>:<port> without a path",
+        (
+            "GRAPH_ENDPOINT is 'https://evil.example' but should be unset, or "
+            "http(s)://<loopback address>:<port> without a path"
+        ),
         "AZURE_CLIENT_ID is 'me' but should be a GUID",
         "HTTP_BUDGET_SECONDS is '0' but should be a whole number from 1 to 200",
         "HTTP_AUTH_LEVEL is 'none' but should be function or anonymous",
-        "SWEEP_SCHEDULE is 'hourly' but should be an NCRONTAB expression of six fields, as "
-        "0 */15 * * * *",
+        (
+            "SWEEP_SCHEDULE is 'hourly' but should be an NCRONTAB expression of six fields, as "
+            "0 */15 * * * *"
+        ),
         "SWEEP_DRYRUN is not a setting of this app; did you mean SWEEP_DRY_RUN?",
     ] == caught.value.problems
 
 
 @pytest.mark.parametrize(
     ("cloud", "root"),
-    [("global", "https://graph.microsoft.com"), ("usgov", "https://graph.microsoft.us"),
-     ("usgov-dod", "https://dod-graph.microsoft.us"),
-     ("china", "https://microsoftgraph.chinacloudapi.cn")],
+    [
+        ("global", "https://graph.microsoft.com"),
+        ("usgov", "https://graph.microsoft.us"),
+        ("usgov-dod", "https://dod-graph.microsoft.us"),
+        ("china", "https://microsoftgraph.chinacloudapi.cn"),
+    ],
 )
 def test_a_cloud_sets_root_and_audience_together(cloud, root):
     """A token for one cloud never goes to another."""
@@ -65,9 +81,18 @@ def test_contradictions_are_problems(environ):
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["http://127.0.0.1.evil.example:1", "http://10.0.0.1", "http://localhost@evil.example",
-     "http://localhost:1/path", "http://localhost:1?x", "http://localhost:99999", "ftp://127.0.0.1",
-     "127.0.0.1:1", "http://[::1", "http://2130706433"],
+    [
+        "http://127.0.0.1.evil.example:1",
+        "http://10.0.0.1",
+        "http://localhost@evil.example",
+        "http://localhost:1/path",
+        "http://localhost:1?x",
+        "http://localhost:99999",
+        "ftp://127.0.0.1",
+        "127.0.0.1:1",
+        "http://[::1",
+        "http://2130706433",
+    ],
 )
 def test_the_endpoint_is_loopback_or_refused(endpoint):
     """A token cannot be led away by GRAPH_ENDPOINT."""
@@ -75,26 +100,44 @@ def test_the_endpoint_is_loopback_or_refused(endpoint):
         settings.load({"GRAPH_ENDPOINT": endpoint})
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "https://[::1]:2", "http://localhost:3/"])
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:1", "https://[::1]:2", "http://localhost:3/"]
+)
 def test_loopback_endpoints_are_taken(endpoint):
     """Tests and local runs point the app at another Graph, the audience stays the cloud's."""
     loaded = settings.load({"GRAPH_ENDPOINT": endpoint})
 
     assert (endpoint.rstrip("/"), "https://graph.microsoft.com/.default") == (
-        loaded.graph_root, loaded.token_scope
+        loaded.graph_root,
+        loaded.token_scope,
     )
 
 
-@pytest.mark.parametrize(("value", "level"), [("", "function"), ("anonymous", "anonymous"),
-                                              ("Anonymous ", "function"), ("admin", "function")])
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [
+        ("", "function"),
+        ("anonymous", "anonymous"),
+        ("Anonymous ", "function"),
+        ("admin", "function"),
+    ],
+)
 def test_the_level_is_function_unless_plainly_anonymous(value, level):
     """A missing or misspelt level closes the door."""
     assert level == settings.auth_level({"HTTP_AUTH_LEVEL": value})
 
 
-@pytest.mark.parametrize("text", ["", "x" * 36, "７999249e-249e-7999-9e24-99799e249979",
-                                  "{7999249e-249e-7999-9e24-99799e249979}",
-                                  "7999249e249e79999e2499799e249979", "7999249e-249e-7999-9e24-99799e249979\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x" * 36,
+        "７999249e-249e-7999-9e24-99799e249979",
+        "{7999249e-249e-7999-9e24-99799e249979}",
+        "7999249e249e79999e2499799e249979",
+        "7999249e-249e-7999-9e24-99799e249979\n",
+    ],
+)
 def test_only_the_8_4_4_4_12_form_is_a_guid(text):
     """Unicode digits, braces, missing hyphens and trailing lines are none."""
     assert not settings.is_guid(text)

@@ -55,16 +55,31 @@ def fresh(app: App) -> None:
     """Leave no fault, log or odd setting of the test before."""
     app.control("DELETE", "faults")
     app.control("DELETE", "log")
-    app.control("PATCH", "settings", {
-        "throttle": None, "latencyMs": 0, "identityLatencyMs": 0, "deliverySeconds": 0.3,
-        "staleSeconds": 0, "pageSize": 100, "batchSupported": True, "combinedFilterSupported": True,
-        "roles": ["EntitlementManagement.ReadWrite.All"], "licensed": True,
-    })
+    app.control(
+        "PATCH",
+        "settings",
+        {
+            "throttle": None,
+            "latencyMs": 0,
+            "identityLatencyMs": 0,
+            "deliverySeconds": 0.3,
+            "staleSeconds": 0,
+            "pageSize": 100,
+            "batchSupported": True,
+            "combinedFilterSupported": True,
+            "roles": ["EntitlementManagement.ReadWrite.All"],
+            "licensed": True,
+        },
+    )
 
 
 @pytest.fixture(scope="session")
 def running():
-    settings = {"HTTP_BUDGET_SECONDS": "12", "SWEEP_SCHEDULE": "0 0 0 1 1 *", "SWEEP_BUDGET_SECONDS": "30"}
+    settings = {
+        "HTTP_BUDGET_SECONDS": "12",
+        "SWEEP_SCHEDULE": "0 0 0 1 1 *",
+        "SWEEP_BUDGET_SECONDS": "30",
+    }
     with App(settings=settings, graph_options=("--requests", "0")) as app:
         yield app
 
@@ -73,5 +88,3 @@ def running():
 def app(running):
     fresh(running)
     return running
-
-

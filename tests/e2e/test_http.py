@@ -46,11 +46,16 @@ def accepted(app, reply, request_id, outcome="accepted", state=None):
     detail = body.pop("detail")
     assert detail
     assert {
-        "requestId": request_id, "outcome": outcome, "statusUrl": location,
-        "correlationId": reply.headers["x-correlation-id"], **({"state": state} if state else {}),
+        "requestId": request_id,
+        "outcome": outcome,
+        "statusUrl": location,
+        "correlationId": reply.headers["x-correlation-id"],
+        **({"state": state} if state else {}),
     } == body
     assert (202, location, "30") == (
-        reply.status, reply.headers["location"], reply.headers["retry-after"]
+        reply.status,
+        reply.headers["location"],
+        reply.headers["retry-after"],
     )
     return location.removeprefix(app.url)
 
@@ -61,7 +66,9 @@ def test_accepted_costs_one_call_and_its_location_leads_to_the_end(app):
 
     location = accepted(app, app.reprocess(request_id.upper()), request_id)
 
-    assert ["reprocess"] == [e["operation"] for e in app.control("GET", "log")["log"] if e["operation"] != "token"]
+    assert ["reprocess"] == [
+        e["operation"] for e in app.control("GET", "log")["log"] if e["operation"] != "token"
+    ]
     states = []
     for _ in range(60):
         reply = app.call("GET", location)
@@ -102,11 +109,15 @@ def test_already_delivered_is_200(app):
     reply = app.reprocess(new(app, state="delivered"))
 
     assert (200, "alreadyDelivered", "delivered") == (
-        reply.status, reply.body["outcome"], reply.body["state"]
+        reply.status,
+        reply.body["outcome"],
+        reply.body["state"],
     )
 
 
-@pytest.mark.parametrize("state", ["pendingApproval", "denied", "canceled", "scheduled", "submitted"])
+@pytest.mark.parametrize(
+    "state", ["pendingApproval", "denied", "canceled", "scheduled", "submitted"]
+)
 def test_other_states_are_409(app, state):
     """A state that cannot be reprocessed is named."""
     request_id = new(app, state=state)
@@ -147,9 +158,17 @@ def test_an_unknown_request_is_404(app):
 
 @pytest.mark.parametrize(
     "request_id",
-    ["1", "x" * 7000, "%D9%A17999249-249e-7999-9e24-99799e249979", "..%2F..%2Fusers",
-     "7999249e249e79999e2499799e249979", "%7B7999249e-249e-7999-9e24-99799e249979%7D", "%00", "%0d%0aX:%20y",
-     "7999249e-249e-7999-9e24-99799e249979%0A"],
+    [
+        "1",
+        "x" * 7000,
+        "%D9%A17999249-249e-7999-9e24-99799e249979",
+        "..%2F..%2Fusers",
+        "7999249e249e79999e2499799e249979",
+        "%7B7999249e-249e-7999-9e24-99799e249979%7D",
+        "%00",
+        "%0d%0aX:%20y",
+        "7999249e-249e-7999-9e24-99799e249979%0A",
+    ],
 )
 def test_what_is_no_guid_never_reaches_graph(app, request_id):
     """400 without a call to Graph, whatever the id is made of."""
@@ -158,7 +177,9 @@ def test_what_is_no_guid_never_reaches_graph(app, request_id):
     assert [] == app.control("GET", "log")["log"]
 
 
-@pytest.mark.parametrize("query", ["?wait=-1", "?wait=13", "?wait=soon", "?dryRun=yes", "?dryrun=true"])
+@pytest.mark.parametrize(
+    "query", ["?wait=-1", "?wait=13", "?wait=soon", "?dryRun=yes", "?dryrun=true"]
+)
 def test_wrong_parameters_change_nothing(app, query):
     """A misspelt dry run does not run for real."""
     request_id = new(app)
@@ -170,9 +191,13 @@ def test_wrong_parameters_change_nothing(app, query):
 
 @pytest.mark.parametrize(
     ("fields", "outcome"),
-    [({}, "wouldReprocess"), ({"state": "delivered"}, "alreadyDelivered"),
-     ({"state": "delivering"}, "alreadyDelivering"), ({"state": "denied"}, "notReprocessable"),
-     ({"completedDateTime": "2020-01-01T00:00:00Z"}, "windowClosed")],
+    [
+        ({}, "wouldReprocess"),
+        ({"state": "delivered"}, "alreadyDelivered"),
+        ({"state": "delivering"}, "alreadyDelivering"),
+        ({"state": "denied"}, "notReprocessable"),
+        ({"completedDateTime": "2020-01-01T00:00:00Z"}, "windowClosed"),
+    ],
 )
 def test_a_dry_run_tells_and_changes_nothing(app, fields, outcome):
     """200 with what would happen; Graph is only read."""
@@ -184,8 +209,10 @@ def test_a_dry_run_tells_and_changes_nothing(app, fields, outcome):
 
 @pytest.mark.parametrize(
     ("settings", "code", "says"),
-    [({"roles": ["EntitlementManagement.Read.All"]}, "UnAuthorized", "permission"),
-     ({"licensed": False}, "NoLicense", "licence")],
+    [
+        ({"roles": ["EntitlementManagement.Read.All"]}, "UnAuthorized", "permission"),
+        ({"licensed": False}, "NoLicense", "licence"),
+    ],
 )
 def test_403_says_what_is_missing(app, settings, code, says):
     """Permission and licence are told apart."""
@@ -230,7 +257,10 @@ def test_throttling_beyond_the_budget_is_503_with_retry_after(app):
 
 @pytest.mark.parametrize(
     "fault",
-    [{"kind": "dropAfter"}, *({"kind": "status", "status": s, "after": True} for s in (500, 502, 503, 504))],
+    [
+        {"kind": "dropAfter"},
+        *({"kind": "status", "status": s, "after": True} for s in (500, 502, 503, 504)),
+    ],
     ids=str,
 )
 def test_an_accepted_request_is_never_reported_as_failed_nor_sent_twice(app, fault):
@@ -243,7 +273,9 @@ def test_an_accepted_request_is_never_reported_as_failed_nor_sent_twice(app, fau
     assert 1 == len(app.calls("reprocess"))
 
 
-@pytest.mark.parametrize("fault", [{"kind": "dropBefore"}, {"kind": "status", "status": 503}], ids=str)
+@pytest.mark.parametrize(
+    "fault", [{"kind": "dropBefore"}, {"kind": "status", "status": 503}], ids=str
+)
 def test_a_call_that_graph_did_not_carry_out_is_sent_again(app, fault):
     """Lost before it was accepted: the state shows it, and the second POST is accepted."""
     request_id = new(app)
@@ -306,7 +338,11 @@ def test_health_is_open_and_calls_nothing(app):
     """No key, no Graph, nothing told."""
     reply = app.call("GET", "/api/health", key="")
 
-    assert (200, {"status": "ok"}, []) == (reply.status, reply.body, app.control("GET", "log")["log"])
+    assert (200, {"status": "ok"}, []) == (
+        reply.status,
+        reply.body,
+        app.control("GET", "log")["log"],
+    )
 
 
 @pytest.mark.parametrize("key", ["", "wrong"])
@@ -324,10 +360,23 @@ def test_one_log_line_per_call_tells_what_happened(app):
     reply = app.reprocess(request_id)
 
     (line,) = [e for e in app.logged("reprocess") if e["requestId"] == request_id]
-    assert {"event", "requestId", "status", "outcome", "graphRequestId", "clientRequestId",
-            "milliseconds", "correlationId"} == set(line)
-    assert ("accepted", reply.headers["x-correlation-id"]) == (line["outcome"], line["correlationId"])
+    assert {
+        "event",
+        "requestId",
+        "status",
+        "outcome",
+        "graphRequestId",
+        "clientRequestId",
+        "milliseconds",
+        "correlationId",
+    } == set(line)
+    assert ("accepted", reply.headers["x-correlation-id"]) == (
+        line["outcome"],
+        line["correlationId"],
+    )
     everything = "\n".join(app.lines)
-    assert "eyJ" not in everything.replace(next((x for x in app.lines if x.startswith("TOKEN=")), "-"), "")
+    assert "eyJ" not in everything.replace(
+        next((x for x in app.lines if x.startswith("TOKEN=")), "-"), ""
+    )
     assert app.function_key not in everything
     assert app.identity_header not in everything

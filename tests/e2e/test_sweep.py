@@ -11,9 +11,25 @@ import pytest
 from tests.e2e.conftest import App, fresh
 
 _numbers = itertools.count()
-ZERO = {name: 0 for name in (
-    "found", "due", "accepted", "refused", "failed", "cooling", "exhausted", "expired", "excluded",
-    "postponed", "delivered", "delivering", "other", "throttled")}
+ZERO = dict.fromkeys(
+    (
+        "found",
+        "due",
+        "accepted",
+        "refused",
+        "failed",
+        "cooling",
+        "exhausted",
+        "expired",
+        "excluded",
+        "postponed",
+        "delivered",
+        "delivering",
+        "other",
+        "throttled",
+    ),
+    0,
+)
 
 
 def ago(**delta):
@@ -22,8 +38,12 @@ def ago(**delta):
 
 def failures(app, count, **fields):
     """Put failed requests, two hours old, into the tenant; return their ids."""
-    ids = [str(uuid.UUID(int=0xF << 124 | 4 << 76 | 8 << 60 | next(_numbers))) for _ in range(count)]
-    app.put(*({"id": i, "completedDateTime": ago(hours=2), "deliverySeconds": 0, **fields} for i in ids))
+    ids = [
+        str(uuid.UUID(int=0xF << 124 | 4 << 76 | 8 << 60 | next(_numbers))) for _ in range(count)
+    ]
+    app.put(
+        *({"id": i, "completedDateTime": ago(hours=2), "deliverySeconds": 0, **fields} for i in ids)
+    )
     return ids
 
 
@@ -36,7 +56,10 @@ def app():
     """An app of its own for each test: the attempts in its memory start empty."""
     settings = {"SWEEP_SCHEDULE": "0 0 0 1 1 *", "SWEEP_BUDGET_SECONDS": "20"}
     with App(settings=settings, graph_options=("--requests", "0")) as local:
-        shown = [{"id": one["id"], "state": "delivered"} for one in local.control("GET", "showcase")["showcase"]]
+        shown = [
+            {"id": one["id"], "state": "delivered"}
+            for one in local.control("GET", "showcase")["showcase"]
+        ]
         local.put(*shown)  # its failures are not of this test
         fresh(local)
         yield local
@@ -50,7 +73,9 @@ def test_a_sweep_reprocesses_what_is_due_and_reads_it_back(app):
 
     first, second = app.sweep(), app.sweep()
 
-    assert ZERO | {"found": 255, "due": 250, "accepted": 250, "cooling": 3, "expired": 2} == counts(first)
+    assert ZERO | {"found": 255, "due": 250, "accepted": 250, "cooling": 3, "expired": 2} == counts(
+        first
+    )
     assert ZERO | {"found": 5, "cooling": 3, "expired": 2, "delivered": 250} == counts(second)
     assert sorted(ids) == sorted(e["requestId"] for e in app.calls("reprocess"))
     assert (True, True, True) == (first["ok"], first["listComplete"], second["ok"])
@@ -68,9 +93,11 @@ def test_a_request_that_fails_again_cools_down(app):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"GRAPH_API_VERSION": "beta"},
-     {"GRAPH_API_VERSION": "beta", "GRAPH_REQUESTS_PATH": "accessPackageAssignmentRequests"},
-     {"GRAPH_BATCH_SIZE": "1"}],
+    [
+        {"GRAPH_API_VERSION": "beta"},
+        {"GRAPH_API_VERSION": "beta", "GRAPH_REQUESTS_PATH": "accessPackageAssignmentRequests"},
+        {"GRAPH_BATCH_SIZE": "1"},
+    ],
     ids=str,
 )
 def test_every_version_and_path_of_graph_is_swept(settings):
@@ -126,7 +153,9 @@ def test_a_missing_item_is_settled_by_its_state(app):
 def test_throttling_is_waited_out(app, form):
     """429 in every form: all are accepted in the end, none is lost."""
     failures(app, 60)
-    app.control("PATCH", "settings", {"throttle": {"perSecond": 40, "burst": 30, "retryAfter": form}})
+    app.control(
+        "PATCH", "settings", {"throttle": {"perSecond": 40, "burst": 30, "retryAfter": form}}
+    )
 
     report = app.sweep()
 
@@ -208,7 +237,12 @@ def test_wrong_settings_fail_every_call_with_all_their_names():
         with pytest.raises(urllib.error.HTTPError) as failed:
             from emulator.run import ask
 
-            ask(f"{app.url}/admin/functions/sweep?wait=true", {"x-functions-key": app.master_key}, "POST", b"{}")
+            ask(
+                f"{app.url}/admin/functions/sweep?wait=true",
+                {"x-functions-key": app.master_key},
+                "POST",
+                b"{}",
+            )
 
     assert (500, "urn:redeliver:problem:misconfigured") == (reply.status, reply.body["type"])
     said = failed.value.read().decode()
@@ -219,9 +253,11 @@ def test_wrong_settings_fail_every_call_with_all_their_names():
 
 @pytest.mark.parametrize(
     ("fault", "says", "name"),
-    [({"kind": "status", "status": 400}, "was refused a token", "graph-denied"),
-     ({"kind": "status", "status": 500}, "answered HTTP 500", "graph-failed"),
-     ({"kind": "dropBefore"}, "did not answer", "graph-failed")],
+    [
+        ({"kind": "status", "status": 400}, "was refused a token", "graph-denied"),
+        ({"kind": "status", "status": 500}, "answered HTTP 500", "graph-failed"),
+        ({"kind": "dropBefore"}, "did not answer", "graph-failed"),
+    ],
     ids=str,
 )
 def test_no_token_is_said_to_be_the_identitys_doing(fault, says, name):
@@ -238,6 +274,9 @@ def test_no_token_is_said_to_be_the_identitys_doing(fault, says, name):
 def test_a_user_assigned_identity_is_asked_for_by_its_client_id():
     """AZURE_CLIENT_ID reaches the identity endpoint."""
     client_id = "0f8fad5b-d9cb-469f-a165-70867728950e"
-    with App(settings={"AZURE_CLIENT_ID": client_id}, graph_options=("--requests", "0", "--client-id", client_id)) as app:
+    with App(
+        settings={"AZURE_CLIENT_ID": client_id},
+        graph_options=("--requests", "0", "--client-id", client_id),
+    ) as app:
         failures(app, 1)
         assert 1 == app.sweep()["accepted"]
