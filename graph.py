@@ -416,6 +416,9 @@ class Graph:
                 )
         except GraphError as error:
             error.client_request_id = client_request_id
+            # A configured list of access packages is the sign of an identity with catalog roles.
+            if isinstance(error, GraphDenied) and self.settings.sweep_access_packages:
+                error.looks_like = error.looks_like.replace("permission", "role scope")
             raise
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise _failure(error, client_request_id) from error

@@ -31,8 +31,8 @@ GRANT = {
     "permission": "It looks like the permission: grant the managed identity the application "
     "permission EntitlementManagement.ReadWrite.All on Microsoft Graph, or the role Access package "
     "assignment manager on the catalog.",
-    "role scope": "The permission is there, so it looks like the role scope: give the managed "
-    "identity the role Access package assignment manager on the catalog of this access package.",
+    "role scope": "It looks like the role scope: give the managed identity the role Access package "
+    "assignment manager on the catalog of this access package.",
     "licence": "It looks like the licence: the tenant needs Microsoft Entra ID Governance or "
     "Entra ID P2.",
     "token": "Graph does not accept the token: check GRAPH_CLOUD, and that the managed identity "

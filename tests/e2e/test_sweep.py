@@ -271,6 +271,21 @@ def test_no_token_is_said_to_be_the_identitys_doing(fault, says, name):
     assert says in reply.body["detail"]
 
 
+def test_a_catalog_role_that_does_not_reach_this_package_is_said_to_be_the_scope():
+    """With catalog roles only: its own packages are swept, another one is 403 with the remedy."""
+    package, own, other = (f"{n}0000000-0000-4000-8000-000000000000" for n in "abc")
+    options = ("--requests", "0", "--roles", "", "--catalogs", own)
+    with App(settings={"SWEEP_ACCESS_PACKAGES": package}, graph_options=options) as app:
+        failures(app, 3, accessPackageId=package, accessPackageName="P", catalogId=own)
+        (foreign,) = failures(app, 1, accessPackageId=other, accessPackageName="Q", catalogId=other)
+        report = app.sweep()
+        reply = app.reprocess(foreign)
+
+    assert (3, 3, True) == (report["found"], report["accepted"], report["ok"])
+    assert (502, "UnAuthorized") == (reply.status, reply.body["graphErrorCode"])
+    assert "looks like the role scope" in reply.body["detail"]
+
+
 def test_a_user_assigned_identity_is_asked_for_by_its_client_id():
     """AZURE_CLIENT_ID reaches the identity endpoint."""
     client_id = "0f8fad5b-d9cb-469f-a165-70867728950e"
