@@ -68,6 +68,21 @@ for _noisy in ("azure.identity", "azure.core"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 
 
+# What grants what seems to be missing, by what a denial looks like.
+REMEDIES = {
+    "permission": "It looks like the permission: grant the managed identity the application "
+    "permission EntitlementManagement.ReadWrite.All on Microsoft Graph, or the role Access package "
+    "assignment manager on the catalog.",
+    "role scope": "It looks like the role scope: give the managed identity the role Access package "
+    "assignment manager on the catalog of this access package.",
+    "licence": "It looks like the licence: the tenant needs Microsoft Entra ID Governance or "
+    "Entra ID P2.",
+    "token": "Graph does not accept the token: check GRAPH_CLOUD, and that the managed identity "
+    "belongs to this tenant.",
+    "identity": "",
+}
+
+
 class GraphError(Exception):
     """A call to Graph that did not end well; the subclasses tell what that means."""
 
@@ -105,6 +120,11 @@ class GraphDenied(GraphError):
     """Graph or the managed identity denies us; `looks_like` says what seems to be missing."""
 
     looks_like = "identity"
+
+    @property
+    def remedy(self) -> str:
+        """One sentence that says what to grant."""
+        return REMEDIES[self.looks_like]
 
 
 class GraphThrottled(GraphError):
@@ -328,6 +348,14 @@ class Graph:
                 answers[n] = Answer(status, headers, item.get("body"), ids[n])
         return answers
 
+    def note_scope(self, error: GraphError) -> None:
+        """Let a denial look like the role scope where catalog roles are in use.
+
+        A token tells nothing of catalog roles; a configured list of access packages does.
+        """
+        if isinstance(error, GraphDenied) and self.settings.sweep_access_packages:
+            error.looks_like = error.looks_like.replace("permission", "role scope")
+
     def request_from(self, body: Any) -> Request:
         """Make a Request of what Graph sent. Raises GraphFailed when it is none."""
         if not isinstance(body, dict) or not isinstance(body.get(self.state_name), str):
@@ -416,9 +444,7 @@ class Graph:
                 )
         except GraphError as error:
             error.client_request_id = client_request_id
-            # A configured list of access packages is the sign of an identity with catalog roles.
-            if isinstance(error, GraphDenied) and self.settings.sweep_access_packages:
-                error.looks_like = error.looks_like.replace("permission", "role scope")
+            self.note_scope(error)
             raise
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise _failure(error, client_request_id) from error

@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("redeliver")
 
-GRANT = {
-    "permission": "It looks like the permission: grant the managed identity the application "
-    "permission EntitlementManagement.ReadWrite.All on Microsoft Graph, or the role Access package "
-    "assignment manager on the catalog.",
-    "role scope": "It looks like the role scope: give the managed identity the role Access package "
-    "assignment manager on the catalog of this access package.",
-    "licence": "It looks like the licence: the tenant needs Microsoft Entra ID Governance or "
-    "Entra ID P2.",
-    "token": "Graph does not accept the token: check GRAPH_CLOUD, and that the managed identity "
-    "belongs to this tenant.",
-    "identity": "",
-}
-
 
 # An answer, and what the log line should say beyond it.
 type Answered = tuple[func.HttpResponse, Mapping[str, object]]
@@ -196,7 +183,7 @@ def _explain_graph(call: Call, error: graph.GraphError) -> tuple[Problem, str, d
     if isinstance(error, graph.RequestNotFound):
         return NOT_FOUND, "Graph knows no request with this id, or the app may not see it.", extra
     if isinstance(error, graph.GraphDenied):
-        return DENIED, f"{error.detail} {GRANT[error.looks_like]}".strip(), extra
+        return DENIED, f"{error.detail} {error.remedy}".strip(), extra
     if isinstance(error, graph.GraphRefused):
         return REFUSED, f"Graph says: {error.detail}", extra
     lost = LOST if error.lost else ""

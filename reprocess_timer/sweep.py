@@ -114,7 +114,7 @@ class Sweep:
             "list", lambda: plan(self._listed(), known, self.settings, self.now())
         )
         self._count(planned)
-        if self.settings.sweep_dry_run:
+        if self.problem or self.settings.sweep_dry_run:
             return self.report
         self._timed("reprocess", lambda: self._reprocess(planned))
         self._timed("readBack", lambda: self._read_back(known, planned))
@@ -159,7 +159,10 @@ class Sweep:
                     yield request
         except GraphError as error:
             self.report.listComplete = False
-            detail = f"{error.detail} (HTTP {error.status}, code {error.code or 'none'})"
+            detail = error.detail + (f" (HTTP {error.status} {error.code})" if error.status else "")
+            remedy = "the next sweep tries again"
+            if isinstance(error, GraphDenied):
+                remedy = error.remedy
             log.warning(
                 json.dumps(
                     {
@@ -171,7 +174,7 @@ class Sweep:
                 )
             )
             if not self.report.found:
-                self.problem = f"the failed requests could not be listed: {detail}"
+                self.problem = f"the failed requests could not be listed: {detail}; {remedy}"
 
     def _count(self, planned: Plan) -> None:
         counts = planned.counts
@@ -288,6 +291,7 @@ class Sweep:
             self._queue.append(claim)
         else:
             error = error_from(answer)
+            self.graph.note_scope(error)
             if error.lost:
                 self._unsettled.append((claim, error))
             else:
@@ -416,7 +420,8 @@ class Sweep:
     # -- log --
 
     def _log_request(self, event: str, claim: Claim, error: GraphError) -> None:
-        self.last_error = f"{error.detail}."
+        remedy = error.remedy if isinstance(error, GraphDenied) else ""
+        self.last_error = f"{error.detail.rstrip('.')}. {remedy}".strip()
         self._logged += 1
         if self._logged > LOGGED_REFUSALS:
             return

@@ -199,12 +199,13 @@ def test_a_false_next_link_ends_the_list_not_the_sweep(app, kind):
 
 def test_an_unreadable_list_fails_the_invocation(app):
     """One sentence says what was wrong; nothing is tried."""
-    app.fault("list", "status", status=403, code="UnAuthorized", times=-1)
+    app.control("PATCH", "settings", {"roles": []})
 
     report = app.sweep()
 
     assert (False, 0) == (report["ok"], report["found"])
     assert "the failed requests could not be listed" in report["error"]
+    assert "EntitlementManagement.ReadWrite.All" in report["error"]  # what to do about it
 
 
 def test_every_due_request_denied_fails_the_invocation(app):
@@ -216,6 +217,7 @@ def test_every_due_request_denied_fails_the_invocation(app):
 
     assert (False, 4) == (report["ok"], report["failed"])
     assert "every due request failed" in report["error"]
+    assert "EntitlementManagement.ReadWrite.All" in report["error"]  # what to do about it
 
 
 def test_a_dry_run_reports_and_changes_nothing():
