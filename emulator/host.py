@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 from croniter import croniter
@@ -63,7 +64,8 @@ class Host:
     functions: dict[str, Function] = field(default_factory=dict)
     routes: list[tuple[re.Pattern[str], Function]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
-    running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    by_hand: set[asyncio.Future[str]] = field(default_factory=set)
 
     async def load(self) -> None:
         """Have the worker load the app. Raises AppNotLoaded."""
@@ -215,8 +217,7 @@ class Host:
 
     async def once_at_a_time(self, function: Function) -> str:
         """Run a timer function when its last run has ended."""
-        lock = self.running.setdefault(function.name, asyncio.Lock())  # type: ignore[arg-type]
-        async with lock:  # type: ignore[attr-defined]
+        async with self.locks.setdefault(function.name, asyncio.Lock()):
             return await self.run_timer(function)
 
     async def admin_run(self, request: web.Request) -> web.StreamResponse:
@@ -231,7 +232,8 @@ class Host:
             return web.Response(status=404)
         run = asyncio.ensure_future(self.once_at_a_time(function))
         if request.query.get("wait") != "true":
-            self._background = run
+            self.by_hand.add(run)  # kept from being collected while it runs
+            run.add_done_callback(self.by_hand.discard)
             return web.Response(status=202)
         problem = await run
         return web.json_response(
@@ -240,8 +242,6 @@ class Host:
 
 
 def _decode_segment(segment: str) -> str:
-    from urllib.parse import unquote
-
     return "%2F".join(unquote(part) for part in re.split("%2[fF]", segment))
 
 
