@@ -390,7 +390,7 @@ class Graph:
             try:
                 return self._once(method, url, deadline, body, renew=renew)
             except GraphDenied as error:
-                if error.status != 401 or renew:
+                if error.status != 401 or renew or attempt == TRIES:
                     raise
                 renew = True
             except (GraphThrottled, GraphFailed) as error:

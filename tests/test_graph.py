@@ -145,6 +145,14 @@ def test_401_gets_one_new_token_and_one_retry():
     ]
 
 
+def test_a_401_as_the_last_answer_is_denied_too():
+    """When no attempt is left, a refused token ends as what it is."""
+    world = World([*[reply(429, None, Retry_After="1")] * 4, reply(401)])
+
+    with pytest.raises(graph.GraphDenied):
+        world.graph.reprocess(ID, world.deadline())
+
+
 def test_401_twice_is_denied():
     """The second 401 is final."""
     world = World([reply(401), reply(401)])
