@@ -62,8 +62,7 @@ NAMES = {
     "beta": ("requestState", "completedDate", ("DeliveryFailed", "PartiallyDelivered")),
 }
 
-
-# They log every token taken from the cache, several lines each; the app's own lines say enough.
+# These log every token taken from the cache, in several lines; the app's own lines say enough.
 for _noisy in ("azure.identity", "azure.core"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -345,19 +344,6 @@ def _parsed(text: str) -> Any:
         raise Wrong(f"--fault is not JSON: {text}") from None
 
 
-async def _serve(app: web.Application, given: argparse.Namespace) -> None:
-    """Serve until SIGTERM or SIGINT; calls under way are not waited for."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, given.host, given.port).start()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    _hints(given, app[IDENTITY], app[CONTROL])
-    await stop.wait()
-    await runner.cleanup()
-
-
 def _hints(given: argparse.Namespace, identity: Identity, control: Control) -> None:
     """Print what a person needs to try it.
 
@@ -397,7 +383,11 @@ def main(argv: list[str] | None = None) -> None:
     try:
         control = _control(tenant, given)
         app = create_app(tenant, control, identity, control_key=given.control_key, seed=given.seed)
-        asyncio.run(_serve(app, given))
+        asyncio.run(
+            serve.until_stopped(
+                app, given.host, given.port, lambda: _hints(given, identity, control)
+            )
+        )
     except Wrong as wrong:
         _fail(str(wrong))
     except OSError as error:

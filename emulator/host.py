@@ -105,9 +105,7 @@ class Host:
             )
             self.routes.append((re.compile(pattern, re.IGNORECASE), function))
 
-    async def invoke(
-        self, function: Function, data: Any, metadata: dict[str, Any]
-    ) -> tuple[Any, str]:
+    async def invoke(self, function: Function, data: Any) -> tuple[Any, str]:
         """Run a function; return its value, and what went wrong, if anything did."""
         invocation_id = str(uuid.uuid4())
         started = time.monotonic()
@@ -116,7 +114,7 @@ class Host:
             invocation_id=invocation_id,
             function_id=function.id,
             input_data=[protos.ParameterBinding(name=function.trigger["name"], data=data)],
-            trigger_metadata=metadata,
+            trigger_metadata={},
             trace_context=protos.message(trace_parent="", trace_state="", attributes={}),
             retry_context=protos.message(retry_count=0, max_retry_count=0, exception=None),
         )
@@ -181,7 +179,7 @@ class Host:
             query={k: v for k, v in request.query.items() if v},
             body=protos.TypedData(bytes=await request.read()),
         )
-        value, problem = await self.invoke(function, protos.TypedData(http=http), {})
+        value, problem = await self.invoke(function, protos.TypedData(http=http))
         if problem or value is None:
             return web.Response(status=500)
         if value.WhichOneof("data") != "http":
@@ -191,10 +189,10 @@ class Host:
             status=int(answer.status_code), headers=answer.headers, body=answer.body.bytes or b""
         )
 
-    async def run_timer(self, function: Function, *, past_due: bool = False) -> str:
+    async def run_timer(self, function: Function) -> str:
         """Run a timer function once; return what went wrong, or nothing."""
         info = {
-            "IsPastDue": past_due,
+            "IsPastDue": False,
             "Schedule": {"AdjustForDST": True},
             "ScheduleStatus": {
                 "Last": "0001-01-01T00:00:00+00:00",
@@ -202,7 +200,7 @@ class Host:
                 "LastUpdated": "0001-01-01T00:00:00+00:00",
             },
         }
-        _, problem = await self.invoke(function, protos.TypedData(json=json.dumps(info)), {})
+        _, problem = await self.invoke(function, protos.TypedData(json=json.dumps(info)))
         return problem
 
     async def keep_time(self, function: Function) -> None:
@@ -303,7 +301,12 @@ async def _serve(host: Host, address: str, port: int) -> int:
     except AppNotLoaded as error:
         print(f"the app could not be loaded: {error}", file=sys.stderr)
         return 1
-    return await serve.until_stopped(application(host), address, port)
+    try:
+        await serve.until_stopped(application(host), address, port)
+    except OSError as error:
+        print(f"cannot listen on {address}:{port}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

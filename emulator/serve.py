@@ -8,30 +8,31 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-async def until_stopped(app: web.Application, address: str, port: int) -> int:
-    """Serve until SIGINT or SIGTERM; return the exit code. A taken port is one line and 1."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+
+async def until_stopped(
+    app: web.Application, address: str, port: int, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGINT or SIGTERM; calls under way are not waited for.
+
+    Calls `ready` once it listens. Raises OSError when the port cannot be used.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
-    try:
-        await web.TCPSite(runner, address, port, backlog=1024).start()
-    except OSError as error:
-        print(
-            f"port {port} on {address} cannot be used: {error.strerror}; choose another one",
-            file=sys.stderr,
-        )
-        return 1
+    await web.TCPSite(runner, address, port, backlog=1024).start()
+    ready()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     await stopped.wait()
     await runner.cleanup()
-    return 0
 
 
 def exit_with_parent() -> None:

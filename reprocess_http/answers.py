@@ -102,12 +102,8 @@ def response(
 def result(call: Call, outcome: Result, settings: Settings) -> Answered:
     """Return 200 with the outcome, or 202 with `Location` while the request is on its way."""
     noted = {
-        name: value
-        for name, value in (
-            ("graphRequestId", outcome.graph_request_id),
-            ("clientRequestId", outcome.client_request_id),
-        )
-        if value
+        "graphRequestId": outcome.graph_request_id or None,
+        "clientRequestId": outcome.client_request_id or None,
     }
     accepted_at = _iso(outcome.accepted_at)
     status_url = f"{call.origin}/api/requests/{call.request_id}"

@@ -25,22 +25,20 @@ from graph import (
     error_from,
     retry_after,
 )
-from reprocess_timer.plan import Plan, Standing, cooldown, plan
+from reprocess_timer.plan import Standing, cooldown, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from attempts import Attempts, Claim
+    from attempts import Attempt, Attempts, Claim
     from graph import Graph, Request
+    from reprocess_timer.plan import Due, Plan
     from settings import Settings
 
 log = logging.getLogger("redeliver")
-BATCH = 20  # the most that Graph takes in one $batch
 CLAIM = 100  # claims written together
 PROGRESS_SECONDS = 10.0
 LOGGED_REFUSALS = 50  # lines about single requests in one sweep; the counts have them all
-
-
 NO_ANSWER = GraphError("Graph's $batch answer lacks this request", lost=True)
 
 
@@ -138,7 +136,7 @@ class Sweep:
         finally:
             self.report.seconds[name] = round(self.clock() - started, 3)
 
-    def _known_attempts(self) -> dict[str, Any] | None:
+    def _known_attempts(self) -> dict[str, Attempt] | None:
         try:
             return self.attempts.read_all()
         except Exception as error:
@@ -211,8 +209,8 @@ class Sweep:
                     if not self._queue:
                         self._claim(waiting)
                     if self._queue:
-                        size = self.settings.graph_batch_size if self._batches else 1
-                        claims = [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+                        size = min(self._size, len(self._queue))
+                        claims = [self._queue.popleft() for _ in range(size)]
                         call = pool.submit(self._send, claims, batched=self._batches)
                         running[call] = (claims, self._batches)
                     continue
@@ -222,6 +220,11 @@ class Sweep:
         self.attempts.give_back(self._queue)
         self._queue.clear()
         self._settle_lost()
+
+    @property
+    def _size(self) -> int:
+        """How many requests go into one call."""
+        return self.settings.graph_batch_size if self._batches else 1
 
     def _is_over(self) -> bool:
         """Whether nothing new may be started: the budget is used up, or will be while we wait."""
@@ -233,7 +236,7 @@ class Sweep:
         if seconds > 0:
             self.graph.sleep(seconds)
 
-    def _claim(self, waiting: deque[Any]) -> None:
+    def _claim(self, waiting: deque[Due]) -> None:
         """Claim the next requests before anything is sent; those that others claimed drop out."""
         wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
         try:
@@ -250,12 +253,18 @@ class Sweep:
         self._queue.extend(claims)
 
     def _send(self, claims: Sequence[Claim], *, batched: bool) -> list[Answer | None]:
-        """Send one batch, or one single call (in a pool thread)."""
+        """Send the reprocess of these requests (in a pool thread)."""
         deadline = Deadline(min(self.deadline.left(), 100.0), self.clock)
         paths = [f"{self.graph.requests_path}/{c.now.request_id}/reprocess" for c in claims]
+        return self._call("POST", paths, deadline, batched=batched)
+
+    def _call(
+        self, method: str, paths: list[str], deadline: Deadline, *, batched: bool
+    ) -> list[Answer | None]:
+        """Carry out one batch of calls, or one single call."""
         if batched:
-            return self.graph.batch("POST", paths, deadline)
-        return [self.graph.send("POST", paths[0], deadline)]
+            return self.graph.batch(method, paths, deadline)
+        return [self.graph.send(method, paths[0], deadline)]
 
     def _finish(
         self,
@@ -367,7 +376,7 @@ class Sweep:
 
     # -- read back --
 
-    def _read_back(self, known: dict[str, Any], planned: Plan) -> None:
+    def _read_back(self, known: dict[str, Attempt], planned: Plan) -> None:
         """Read requests tried earlier that are no longer failed, and tidy what is stored."""
         now = self.now()
         oldest = now - timedelta(days=2 * self.settings.sweep_window_days)
@@ -398,16 +407,12 @@ class Sweep:
         """Read requests in batches, as far as Graph lets us; what is unreadable is left out."""
         found = {}
         deadline = Deadline(max(self.deadline.left(), 30.0), self.clock)
-        size = self.settings.graph_batch_size if self._batches else 1
+        size = self._size
         for start in range(0, len(request_ids), size):
             ids = request_ids[start : start + size]
             paths = [f"{self.graph.requests_path}/{request_id}" for request_id in ids]
             try:
-                answers = (
-                    self.graph.batch("GET", paths, deadline)
-                    if self._batches
-                    else [self.graph.send("GET", paths[0], deadline)]
-                )
+                answers = self._call("GET", paths, deadline, batched=self._batches)
                 for request_id, answer in zip(ids, answers, strict=True):
                     if answer and answer.ok:
                         found[request_id] = self.graph.request_from(answer.body)
