@@ -22,13 +22,15 @@ class Attempt:
     """How often and when one request was tried.
 
     `count` attempts so far, the `last` one at that time (UTC); `settled`: read back as delivered
-    since; `etag`: the stored version this was read from, empty when nothing is stored yet.
+    since; `deferred`: a caller was promised that the next sweep takes it without waiting for its
+    cool-down; `etag`: the stored version this was read from, empty when nothing is stored yet.
     """
 
     request_id: str
     count: int = 0
     last: datetime = NEVER
     settled: bool = False
+    deferred: bool = False
     etag: str = ""
 
 
@@ -58,6 +60,9 @@ class Attempts(Protocol):
     def record(self, request_id: str, at: datetime) -> None:
         """Count one attempt that was made without a claim (over HTTP)."""
 
+    def defer(self, request_id: str) -> None:
+        """Have the next sweep take this request without waiting for its cool-down."""
+
     def settle(self, request_ids: Iterable[str]) -> None:
         """Mark requests as delivered; they stay until their cool-down is over."""
 
@@ -86,7 +91,7 @@ class MemoryAttempts:
             for before in wanted:
                 stored = self._rows.get(before.request_id)
                 if (stored.etag if stored else "") == before.etag:
-                    now = replace(before, count=before.count + 1, last=at, settled=False)
+                    now = replace(before, count=before.count + 1, last=at, settled=False, deferred=False)
                     claims.append(Claim(before, self._store(now)))
         return claims
 
@@ -106,7 +111,13 @@ class MemoryAttempts:
         """Count one attempt on top of whatever is stored."""
         with self._lock:
             stored = self._rows.get(request_id, Attempt(request_id))
-            self._store(replace(stored, count=stored.count + 1, last=at, settled=False))
+            self._store(replace(stored, count=stored.count + 1, last=at, settled=False, deferred=False))
+
+    def defer(self, request_id: str) -> None:
+        """Mark it, on top of whatever is stored."""
+        with self._lock:
+            stored = self._rows.get(request_id, Attempt(request_id))
+            self._store(replace(stored, deferred=True))
 
     def settle(self, request_ids: Iterable[str]) -> None:
         """Mark those that are stored as delivered."""

@@ -85,13 +85,13 @@ def judge(request: Request, attempt: Attempt, settings: Settings, now: datetime)
         age = now - request.completed_at
         if age > timedelta(days=settings.sweep_window_days):
             return Standing.EXPIRED
-        if age < timedelta(minutes=settings.sweep_min_age_minutes) and not attempt.count:
+        fresh = age < timedelta(minutes=settings.sweep_min_age_minutes) and not attempt.count
+        if fresh and not attempt.deferred:
             return Standing.COOLING  # the service itself is still retrying
     if attempt.count >= settings.sweep_max_attempts:
         return Standing.EXHAUSTED
-    if attempt.count and now < attempt.last + cooldown(attempt, settings):
-        return Standing.COOLING
-    return Standing.DUE
+    cooling = attempt.count and now < attempt.last + cooldown(attempt, settings)
+    return Standing.COOLING if cooling and not attempt.deferred else Standing.DUE
 
 
 def cooldown(attempt: Attempt, settings: Settings) -> timedelta:

@@ -51,3 +51,17 @@ def test_a_settled_request_starts_over_only_by_being_forgotten():
     attempts.forget([A, B])
 
     assert ([True], {}) == ([row.settled for row in settled.values()], attempts.read_all())
+
+
+def test_a_deferral_keeps_the_attempts_and_ends_with_the_next_claim():
+    """Deferred once, taken once; count and time of earlier attempts stay."""
+    attempts = MemoryAttempts()
+    attempts.record(A, AT)
+
+    attempts.defer(A)
+    attempts.defer(B)
+    deferred = attempts.read_all()
+    claims = attempts.claim([deferred[A]], AT + timedelta(minutes=1))
+
+    assert {A: (1, True), B: (0, True)} == {i: (r.count, r.deferred) for i, r in deferred.items()}
+    assert [(2, False)] == [(claim.now.count, claim.now.deferred) for claim in claims]

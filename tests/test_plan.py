@@ -83,3 +83,16 @@ def test_a_cool_down_doubles_up_to_its_limit_with_a_stable_spread():
 def test_a_request_listed_twice_is_tried_once():
     """Pages may repeat what moved between two reads."""
     assert 1 == len(plan([failed(), failed()], {}, SETTINGS, NOW).due)
+
+
+def test_a_deferred_request_waits_neither_for_its_least_age_nor_for_its_cool_down():
+    """A caller was promised the next sweep; the limit of attempts still holds."""
+    fresh, tried = failed(age=timedelta(minutes=1)), failed()
+
+    standings = [
+        judge(fresh, Attempt(fresh.id, deferred=True), SETTINGS, NOW),
+        judge(tried, Attempt(tried.id, 2, NOW, deferred=True), SETTINGS, NOW),
+        judge(tried, Attempt(tried.id, 10, NOW, deferred=True), SETTINGS, NOW),
+    ]
+
+    assert [Standing.DUE, Standing.DUE, Standing.EXHAUSTED] == standings
