@@ -91,7 +91,9 @@ class MemoryAttempts:
             for before in wanted:
                 stored = self._rows.get(before.request_id)
                 if (stored.etag if stored else "") == before.etag:
-                    now = replace(before, count=before.count + 1, last=at, settled=False, deferred=False)
+                    now = replace(
+                        before, count=before.count + 1, last=at, settled=False, deferred=False
+                    )
                     claims.append(Claim(before, self._store(now)))
         return claims
 
@@ -111,7 +113,9 @@ class MemoryAttempts:
         """Count one attempt on top of whatever is stored."""
         with self._lock:
             stored = self._rows.get(request_id, Attempt(request_id))
-            self._store(replace(stored, count=stored.count + 1, last=at, settled=False, deferred=False))
+            self._store(
+                replace(stored, count=stored.count + 1, last=at, settled=False, deferred=False)
+            )
 
     def defer(self, request_id: str) -> None:
         """Mark it, on top of whatever is stored."""
