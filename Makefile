@@ -12,6 +12,7 @@ setup:
 run: setup  ## run the app with emulated Graph and identity (PORT=7071)
 	@exec $(PYTHON) -m emulator
 test: setup  ## run all tests
+	@scripts/azurite
 	$(PYTHON) -m pytest
 check: setup  ## lint and type-check
 	$(PYTHON) -m ruff check .
@@ -27,4 +28,4 @@ lock: setup  ## pin requirements*.in, with hashes
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 clean:  ## remove what set-up and tests made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite

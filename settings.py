@@ -14,7 +14,7 @@ import ipaddress
 import os
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,6 +28,18 @@ GRAPH_ROOTS = {
     "usgov-dod": "https://dod-graph.microsoft.us",
     "china": "https://microsoftgraph.chinacloudapi.cn",
 }
+# https://learn.microsoft.com/azure/storage/common/storage-account-overview and the clouds' own
+# pages: where an account named by AzureWebJobsStorage__accountName has its tables.
+STORAGE_SUFFIXES = {
+    "global": "core.windows.net",
+    "usgov": "core.usgovcloudapi.net",
+    "usgov-dod": "core.usgovcloudapi.net",
+    "china": "core.chinacloudapi.cn",
+}
+_TABLE_SERVICE = re.compile(
+    r"https://[a-z0-9]{3,24}(-[a-z0-9]+)?\.(z[0-9]{1,2}\.)?table\."
+    r"(core\.windows\.net|core\.usgovcloudapi\.net|core\.chinacloudapi\.cn|storage\.azure\.net)"
+)
 DEFAULT_SCHEDULE = "0 */15 * * * *"
 _NCRONTAB = re.compile(r"[0-9A-Za-z*/,\-]+( +[0-9A-Za-z*/,\-]+){5}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -64,6 +76,10 @@ class Settings:
     sweep_budget_seconds: int
     graph_batch_size: int
     graph_concurrency: int
+    attempts_table: str
+    storage_connection: str = field(repr=False)
+    storage_table_uri: str | None
+    storage_client_id: str | None
 
     @property
     def graph_root(self) -> str:
@@ -127,6 +143,10 @@ def load(environ: Mapping[str, str]) -> Settings:
         sweep_budget_seconds=read.whole("SWEEP_BUDGET_SECONDS", 1500, 1, 1740),
         graph_batch_size=read.whole("GRAPH_BATCH_SIZE", 20, 1, 20),
         graph_concurrency=read.whole("GRAPH_CONCURRENCY", 4, 1, 64),
+        attempts_table=read.table_name("ATTEMPTS_TABLE", "reprocessAttempts"),
+        storage_connection=read.connection_string("AzureWebJobsStorage"),
+        storage_table_uri=read.table_service(),
+        storage_client_id=next(iter(read.guids("AzureWebJobsStorage__clientId", most=1)), None),
     )
     read.loaded_by_the_host()
     read.contradictions(settings)
@@ -139,6 +159,14 @@ def load(environ: Mapping[str, str]) -> Settings:
 def _text(environ: Mapping[str, str], name: str) -> str:
     """Return a setting's text; the portal stores an emptied setting as an empty one: unset."""
     return environ.get(name, "").strip()
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Reader:
@@ -184,8 +212,7 @@ class _Reader:
             return None
         try:
             parts = urlsplit(value)
-            host = parts.hostname or ""
-            local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+            local = _is_loopback(parts.hostname or "")
             plain = value == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
             usable = parts.scheme in {"http", "https"} and parts.port != 0
         except ValueError:
@@ -194,6 +221,47 @@ class _Reader:
             return value
         self.wrong(name, "unset, or http(s)://<loopback address>:<port> without a path")
         return None
+
+    def table_name(self, name: str, default: str) -> str:
+        """Return a table's name, as Table Storage admits it."""
+        value = _text(self.environ, name) or default
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,62}", value):
+            self.wrong(name, "3 to 63 letters and digits, beginning with a letter")
+        return value
+
+    def connection_string(self, name: str) -> str:
+        """Return a storage account's connection string, which is a secret: never shown."""
+        value = _text(self.environ, name)
+        parts = {part.partition("=")[0].strip().lower() for part in value.split(";")}
+        whole = {"accountname", "accountkey"} <= parts or {
+            "tableendpoint",
+            "sharedaccesssignature",
+        } <= parts
+        if value and not whole and value.lower() != "usedevelopmentstorage=true":
+            self.problems.append(
+                f"{name} is not shown but should be a storage account's connection string, or "
+                f"unset, with {name}__tableServiceUri or {name}__accountName in its place"
+            )
+        return value
+
+    def table_service(self) -> str | None:
+        """Return the table service that the managed identity's token may be sent to."""
+        name = "AzureWebJobsStorage__tableServiceUri"
+        value = _text(self.environ, name).rstrip("/")
+        if value:
+            local = re.fullmatch(r"https://(127\.0\.0\.1|localhost):[0-9]{1,5}/[a-z0-9]+", value)
+            if local or _TABLE_SERVICE.fullmatch(value):
+                return value
+            self.wrong(name, "https://<account>.table.core.windows.net, or your cloud's form of it")
+            return None
+        name = "AzureWebJobsStorage__accountName"
+        account = _text(self.environ, name)
+        if account and not re.fullmatch(r"[a-z0-9]{3,24}", account):
+            self.wrong(name, "a storage account's name, 3 to 24 small letters and digits")
+            return None
+        cloud = _text(self.environ, "GRAPH_CLOUD").lower()
+        suffix = STORAGE_SUFFIXES.get(cloud, STORAGE_SUFFIXES["global"])
+        return f"https://{account}.table.{suffix}" if account else None
 
     def loaded_by_the_host(self) -> None:
         level = _text(self.environ, "HTTP_AUTH_LEVEL")

@@ -40,7 +40,7 @@ def reprocess_one(req: func.HttpRequest, context: func.Context) -> func.HttpResp
         dry_run = asked.flag("dryRun")
         deadline = graph.Deadline(settings.http_budget_seconds)
         result = reprocess.reprocess(
-            graph.shared(), attempts.shared(), call.request_id, deadline, dry_run=dry_run, wait=wait
+            graph.shared(), attempts.recorder, call.request_id, deadline, dry_run=dry_run, wait=wait
         )
         return answers.result(call, result, settings)
 

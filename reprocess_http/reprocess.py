@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from graph import GraphError, GraphRefused, RequestNotFound
 
 if TYPE_CHECKING:
-    from attempts import Attempts
+    from attempts import Recorder
     from graph import Deadline, Graph, Request
 
 # Right after its 202 Graph may still show the old failure, for how long is not published.
@@ -60,7 +60,7 @@ class NotReprocessable(Exception):
 
 def reprocess(  # noqa: PLR0913 - one call's inputs
     graph: Graph,
-    attempts: Attempts,
+    recorder: Recorder,
     request_id: str,
     deadline: Deadline,
     *,
@@ -81,7 +81,7 @@ def reprocess(  # noqa: PLR0913 - one call's inputs
         result = _after_refusal(graph, request_id, refusal, deadline)
         accepted_at = None
     else:
-        attempts.record(request_id, datetime.now(UTC))
+        recorder.record(request_id, datetime.now(UTC))
         accepted_at = accepted.at
         result = Result(
             "accepted",

@@ -389,14 +389,14 @@ class Sweep:
             state = request.state.lower() if request else ""
             if state == "delivered":
                 self.report.delivered += 1
-                settled.append(request_id)
+                settled.append(attempt)
             elif state == "delivering":
                 self.report.delivering += 1
             elif request and not request.has_failed:
                 self.report.other += 1
             cooled = now > attempt.last + cooldown(attempt, self.settings)
             if attempt.last < oldest or (attempt.settled and cooled):
-                over.append(request_id)
+                over.append(attempt)
         try:
             self.attempts.settle(settled)
             self.attempts.forget(over)

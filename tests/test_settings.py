@@ -141,3 +141,64 @@ def test_the_level_is_function_unless_plainly_anonymous(value, level):
 def test_only_the_8_4_4_4_12_form_is_a_guid(text):
     """Unicode digits, braces, missing hyphens and trailing lines are none."""
     assert not settings.is_guid(text)
+
+
+@pytest.mark.parametrize(
+    ("environ", "uri"),
+    [
+        ({}, None),
+        ({"AzureWebJobsStorage__accountName": "acc1"}, "https://acc1.table.core.windows.net"),
+        (
+            {"AzureWebJobsStorage__accountName": "acc1", "GRAPH_CLOUD": "usgov-dod"},
+            "https://acc1.table.core.usgovcloudapi.net",
+        ),
+        (
+            {"AzureWebJobsStorage__tableServiceUri": "https://acc1.table.core.windows.net/"},
+            "https://acc1.table.core.windows.net",
+        ),
+        (
+            {"AzureWebJobsStorage__tableServiceUri": "https://acc1.z12.table.storage.azure.net"},
+            "https://acc1.z12.table.storage.azure.net",
+        ),
+    ],
+)
+def test_the_storage_account_is_named_by_name_or_by_uri(environ, uri):
+    """With a name alone, the account is in the storage of the Graph cloud."""
+    assert uri == settings.load(environ).storage_table_uri
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AzureWebJobsStorage": "hunter2-hunter2"},
+        {"AzureWebJobsStorage": "AccountName=a;AccountKez=hunter2"},
+        {"AzureWebJobsStorage__tableServiceUri": "https://evil.example"},
+        {"AzureWebJobsStorage__tableServiceUri": "http://acc1.table.core.windows.net"},
+        {
+            "AzureWebJobsStorage__tableServiceUri": "https://acc1.table.core.windows.net.evil.example"
+        },
+        {
+            "AzureWebJobsStorage__tableServiceUri": "https://acc1.table.core.windows.net@evil.example"
+        },
+        {"AzureWebJobsStorage__accountName": "acc1.evil.example/"},
+        {"AzureWebJobsStorage__clientId": "me"},
+        {"ATTEMPTS_TABLE": "no-dashes"},
+    ],
+)
+def test_a_token_or_key_cannot_be_led_away_from_azure_storage(environ):
+    """Anything but a storage account of a known cloud is refused; the secret is not told."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(environ)
+
+    assert [True] == [next(iter(environ)) in one for one in caught.value.problems]
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_connection_string_is_not_in_the_settings_text():
+    """A secret is not told by logging the settings."""
+    loaded = settings.load({"AzureWebJobsStorage": "AccountName=a;AccountKey=hunter2"})
+
+    assert ("AccountName=a;AccountKey=hunter2", False) == (
+        loaded.storage_connection,
+        "hunter2" in repr(loaded),
+    )
