@@ -1,7 +1,7 @@
 """A sweep: list what has failed, plan, claim, reprocess in batches, read back, report.
 
-Not for: judging a single request (plan.py), how Graph is called (../graph.py), or when (the timer).
-One thread decides everything; the pool's threads only carry out calls to Graph.
+Not for: judging a single request (plan.py), calling Graph many times at its pace (batches.py,
+pace.py), or when (the timer).
 """
 
 from __future__ import annotations
@@ -10,25 +10,17 @@ import json
 import logging
 import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from graph import (
-    Answer,
-    Deadline,
-    GraphDenied,
-    GraphError,
-    GraphRefused,
-    GraphThrottled,
-    error_from,
-    retry_after,
-)
+from graph import Deadline, GraphDenied, GraphError, GraphRefused, GraphThrottled
+from reprocess_timer.batches import Batches
+from reprocess_timer.pace import Pace
 from reprocess_timer.plan import Standing, cooldown, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from attempts import Attempt, Attempts, Claim
     from graph import Graph, Request
@@ -39,7 +31,7 @@ log = logging.getLogger("redeliver")
 CLAIM = 100  # claims written together
 PROGRESS_SECONDS = 10.0
 LOGGED_REFUSALS = 50  # lines about single requests in one sweep; the counts have them all
-NO_ANSWER = GraphError("Graph's $batch answer lacks this request", lost=True)
+READ_BACK_SECONDS = 30.0  # at least, also when the budget is used up
 
 
 class SweepFailed(Exception):
@@ -94,12 +86,8 @@ class Sweep:
         self.report = Report(dryRun=settings.sweep_dry_run)
         self.problem = ""
         self.last_error = ""
-        self._queue: deque[Claim] = deque()
-        self._unsettled: list[tuple[Claim, GraphError]] = []
-        self._allowed = settings.graph_concurrency
-        self._resume_at = 0.0
-        self._throttles = 0
-        self._batches = settings.graph_batch_size > 1
+        self.pace = Pace(settings.graph_concurrency, clock)
+        self.batches = Batches(graph, self.pace, clock)
         self._logged = 0
         self._progress_at = clock() + PROGRESS_SECONDS
 
@@ -199,174 +187,78 @@ class Sweep:
     def _reprocess(self, planned: Plan) -> None:
         """Work through the due requests until they, or the budget, are used up."""
         waiting = deque(planned.due)
-        running: dict[Future[list[Answer | None]], tuple[list[Claim], bool]] = {}
-        with ThreadPoolExecutor(self.settings.graph_concurrency) as pool:
-            while waiting or self._queue or running:
-                if self._is_over():
-                    break
-                if len(running) < self._allowed and (waiting or self._queue):
-                    self._pause()
-                    if not self._queue:
-                        self._claim(waiting)
-                    if self._queue:
-                        size = min(self._size, len(self._queue))
-                        claims = [self._queue.popleft() for _ in range(size)]
-                        call = pool.submit(self._send, claims, batched=self._batches)
-                        running[call] = (claims, self._batches)
-                    continue
-                self._finish(running, wait(running, 1.0, FIRST_COMPLETED).done)
-            self._finish(running, wait(running).done)
-        self.report.postponed += len(waiting) + len(self._queue)
-        self.attempts.give_back(self._queue)
-        self._queue.clear()
-        self._settle_lost()
+        claimed: deque[Claim] = deque()
+        claims: dict[str, Claim] = {}
 
-    @property
-    def _size(self) -> int:
-        """How many requests go into one call."""
-        return self.settings.graph_batch_size if self._batches else 1
+        def take(count: int) -> list[str]:
+            if not claimed:
+                claimed.extend(self._claim(waiting))
+            taken = [claimed.popleft() for _ in range(min(count, len(claimed)))]
+            claims.update((claim.now.request_id, claim) for claim in taken)
+            return [claim.now.request_id for claim in taken]
 
-    def _is_over(self) -> bool:
-        """Whether nothing new may be started: the budget is used up, or will be while we wait."""
-        return self.deadline.left() <= max(0.0, self._resume_at - self.clock())
+        unused: list[Claim] = []
+        lost: list[tuple[Claim, GraphError]] = []
+        for request_id, outcome in self.batches.outcomes("POST", "/reprocess", take, self.deadline):
+            claim = claims.pop(request_id)
+            if not isinstance(outcome, GraphError):
+                self.report.accepted += 1
+            elif outcome.lost:
+                lost.append((claim, outcome))
+            elif self._has_failed(claim, outcome):
+                unused.append(claim)
+            self._log_progress()
+        postponed = [*claims.values(), *claimed]
+        self.report.postponed += len(waiting) + len(postponed)
+        self.report.throttled = self.batches.throttled
+        self.batches.unsent.clear()
+        self._settle_lost(lost, unused)
+        self._write("give back", lambda: self.attempts.give_back(unused + postponed))
 
-    def _pause(self) -> None:
-        """Wait as Graph told us; all workers, since one identity is throttled as one."""
-        seconds = self._resume_at - self.clock()
-        if seconds > 0:
-            self.graph.sleep(seconds)
-
-    def _claim(self, waiting: deque[Due]) -> None:
+    def _claim(self, waiting: deque[Due]) -> list[Claim]:
         """Claim the next requests before anything is sent; those that others claimed drop out."""
-        wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
-        try:
-            claims = self.attempts.claim(wanted, self.now())
-        except Exception as error:
-            self.problem = (
-                f"attempts could not be written ({type(error).__name__}), so nothing more was "
-                "tried: check AzureWebJobsStorage and the identity's role on its tables"
-            )
-            self.report.postponed += len(wanted) + len(waiting)
-            waiting.clear()
-            return
-        self.report.cooling += len(wanted) - len(claims)  # another instance is on them
-        self._queue.extend(claims)
-
-    def _send(self, claims: Sequence[Claim], *, batched: bool) -> list[Answer | None]:
-        """Send the reprocess of these requests (in a pool thread)."""
-        deadline = Deadline(min(self.deadline.left(), 100.0), self.clock)
-        paths = [f"{self.graph.requests_path}/{c.now.request_id}/reprocess" for c in claims]
-        return self._call("POST", paths, deadline, batched=batched)
-
-    def _call(
-        self, method: str, paths: list[str], deadline: Deadline, *, batched: bool
-    ) -> list[Answer | None]:
-        """Carry out one batch of calls, or one single call."""
-        if batched:
-            return self.graph.batch(method, paths, deadline)
-        return [self.graph.send(method, paths[0], deadline)]
-
-    def _finish(
-        self,
-        running: dict[Future[list[Answer | None]], tuple[list[Claim], bool]],
-        done: set[Future[list[Answer | None]]],
-    ) -> None:
-        """Take the outcomes of finished calls."""
-        for future in done:
-            claims, batched = running.pop(future)
+        claims: list[Claim] = []
+        while waiting and not claims:
+            wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
             try:
-                answers = future.result()
-            except GraphError as error:
-                self._call_failed(claims, error, batched=batched)
-                continue
-            throttled = [a for a in answers if a and a.status in {429, 503}]
-            if throttled:
-                self._throttled([retry_after(a.headers) for a in throttled])
-            else:
-                self._throttles = 0
-                self._allowed = min(self._allowed + 1, self.settings.graph_concurrency)
-            for claim, answer in zip(claims, answers, strict=True):
-                self._outcome(claim, answer)
-        self._log_progress()
+                claims = self.attempts.claim(wanted, self.now())
+            except Exception as error:
+                self.problem = (
+                    f"attempts could not be written ({type(error).__name__}), so nothing more was "
+                    "tried: check AzureWebJobsStorage and the identity's role on its tables"
+                )
+                self.report.postponed += len(wanted) + len(waiting)
+                waiting.clear()
+                break
+            self.report.cooling += len(wanted) - len(claims)  # another instance is on them
+        return claims
 
-    def _outcome(self, claim: Claim, answer: Answer | None) -> None:
-        """Take the outcome of one request."""
-        if answer is None:
-            self._unsettled.append((claim, NO_ANSWER))
-        elif answer.ok:
-            self.report.accepted += 1
-        elif answer.status == 429:
-            self.report.throttled += 1
-            self._queue.append(claim)
-        else:
-            error = error_from(answer)
-            self.graph.note_scope(error)
-            if error.lost:
-                self._unsettled.append((claim, error))
-            else:
-                self._refused(claim, error)
+    def _has_failed(self, claim: Claim, error: GraphError) -> bool:
+        """Count and log a request that was not accepted; return whether its attempt is void.
 
-    def _refused(self, claim: Claim, error: GraphError) -> None:
-        """Count and log a request that Graph refused; it keeps its claim, so it cools down."""
-        denied = isinstance(error, GraphDenied)
-        self.report.failed += denied
-        self.report.refused += not denied
-        self._log_request("reprocess failed" if denied else "reprocess refused", claim, error)
+        An attempt that Graph judged counts. When we are denied, or Graph is not there, it does not:
+        once that is mended the request is due at once.
+        """
+        refused = isinstance(error, GraphRefused)
+        self.report.refused += refused
+        self.report.failed += not refused
+        self._log_request("reprocess refused" if refused else "reprocess failed", claim, error)
+        return not refused
 
-    def _call_failed(self, claims: list[Claim], error: GraphError, *, batched: bool) -> None:
-        """Take a call that failed as a whole."""
-        if isinstance(error, GraphThrottled) and not error.lost:
-            self.report.throttled += len(claims)
-            self._throttled([error.retry_after])
-            self._queue.extend(claims)
-        elif error.lost:
-            if isinstance(error, GraphThrottled):
-                self._throttled([error.retry_after])
-            self._unsettled.extend((claim, error) for claim in claims)
-        elif isinstance(error, GraphRefused):
-            if batched:
-                if self._batches:
-                    log.warning(
-                        json.dumps(
-                            {
-                                "event": "$batch not accepted, single calls from here on",
-                                "status": error.status,
-                                "detail": error.detail,
-                            }
-                        )
-                    )
-                self._batches = False
-                self._queue.extend(claims)
-            else:
-                self._refused(claims[0], error)
-        else:
-            self.report.failed += len(claims)
-            self.attempts.give_back(claims)
-            for claim in claims:
-                self._log_request("reprocess failed", claim, error)
-
-    def _throttled(self, waits: list[float | None]) -> None:
-        """Have everybody wait as told, with fewer at once afterwards."""
-        self._throttles += 1
-        told = max((w for w in waits if w is not None), default=None)
-        seconds = self.graph.wait_before(self._throttles, told)
-        self._resume_at = max(self._resume_at, self.clock() + seconds)
-        self._allowed = max(1, self._allowed // 2)
-
-    def _settle_lost(self) -> None:
+    def _settle_lost(self, lost: list[tuple[Claim, GraphError]], unused: list[Claim]) -> None:
         """Read the requests whose answers were lost: those that moved were accepted.
 
         Those that did not are left to the next sweep when Graph was throttling (503), and are
         counted as failed otherwise; nothing is sent twice.
         """
-        states = self._states([claim.now.request_id for claim, _ in self._unsettled])
-        for claim, error in self._unsettled:
+        states = self._states([claim.now.request_id for claim, _ in lost])
+        for claim, error in lost:
             request = states.get(claim.now.request_id)
             if request and (not request.has_failed or self._failed_since(request, claim)):
                 self.report.accepted += 1
             elif request and isinstance(error, GraphThrottled):
                 self.report.postponed += 1
-                self.attempts.give_back([claim])
+                unused.append(claim)
             else:
                 self.report.failed += 1
                 self._log_request("reprocess failed", claim, error)
@@ -378,49 +270,64 @@ class Sweep:
 
     def _read_back(self, known: dict[str, Attempt], planned: Plan) -> None:
         """Read requests tried earlier that are no longer failed, and tidy what is stored."""
+        gone = [a for a in known.values() if a.request_id not in planned.failed_ids]
+        states = self._states([a.request_id for a in gone if not a.settled])
+        ended = []
+        for attempt in gone:
+            request = states.get(attempt.request_id)
+            if request is None or request.has_failed:
+                continue
+            self.report.delivered += request.state.lower() == "delivered"
+            self.report.delivering += request.state.lower() == "delivering"
+            self.report.other += request.state.lower() not in {"delivered", "delivering"}
+            if request.has_ended:
+                ended.append(attempt)
+        self._write("settle", lambda: self.attempts.settle(ended))
+        over = [attempt for attempt in known.values() if self._is_over(attempt)]
+        self._write("forget", lambda: self.attempts.forget(over))
+
+    def _is_over(self, attempt: Attempt) -> bool:
+        """Whether what is stored of a request is of no use any more.
+
+        A settled one is kept until its cool-down is over: a list that still shows it as failed
+        would have it tried again otherwise.
+        """
         now = self.now()
-        oldest = now - timedelta(days=2 * self.settings.sweep_window_days)
-        gone = [a.request_id for a in known.values() if a.request_id not in planned.failed_ids]
-        states = self._states([i for i in gone if not known[i].settled])
-        settled, over = [], []
-        for request_id in gone:
-            attempt = known[request_id]
-            request = states.get(request_id)
-            state = request.state.lower() if request else ""
-            if state == "delivered":
-                self.report.delivered += 1
-                settled.append(attempt)
-            elif state == "delivering":
-                self.report.delivering += 1
-            elif request and not request.has_failed:
-                self.report.other += 1
-            cooled = now > attempt.last + cooldown(attempt, self.settings)
-            if attempt.last < oldest or (attempt.settled and cooled):
-                over.append(attempt)
-        try:
-            self.attempts.settle(settled)
-            self.attempts.forget(over)
-        except Exception as error:
-            log.warning(json.dumps({"event": "attempts not tidied", "error": type(error).__name__}))
+        old = attempt.last < now - timedelta(days=2 * self.settings.sweep_window_days)
+        cooled = now > attempt.last + cooldown(attempt, self.settings)
+        return (old and not attempt.deferred) or (attempt.settled and cooled)
 
     def _states(self, request_ids: list[str]) -> dict[str, Request]:
-        """Read requests in batches, as far as Graph lets us; what is unreadable is left out."""
+        """Read requests, as far as Graph lets us; what is unreadable is left out."""
+        waiting = deque(request_ids)
         found = {}
-        deadline = Deadline(max(self.deadline.left(), 30.0), self.clock)
-        size = self._size
-        for start in range(0, len(request_ids), size):
-            ids = request_ids[start : start + size]
-            paths = [f"{self.graph.requests_path}/{request_id}" for request_id in ids]
+        deadline = Deadline(max(self.deadline.left(), READ_BACK_SECONDS), self.clock)
+
+        def take(count: int) -> list[str]:
+            return [waiting.popleft() for _ in range(min(count, len(waiting)))]
+
+        unread = ""
+        for request_id, outcome in self.batches.outcomes("GET", "", take, deadline):
             try:
-                answers = self._call("GET", paths, deadline, batched=self._batches)
-                for request_id, answer in zip(ids, answers, strict=True):
-                    if answer and answer.ok:
-                        found[request_id] = self.graph.request_from(answer.body)
+                if isinstance(outcome, GraphError):
+                    raise outcome
+                found[request_id] = self.graph.request_from(outcome.body)
             except GraphError as error:
-                log.warning(json.dumps({"event": "read-back failed", "detail": error.detail}))
-                if deadline.left() <= 0 or isinstance(error, GraphThrottled):
-                    break
+                unread = error.detail
+        if len(found) < len(request_ids):
+            missing = len(request_ids) - len(found)
+            line = {"event": "read-back not whole", "missing": missing, "detail": unread}
+            log.warning(json.dumps(line))
+        self.batches.unsent.clear()
         return found
+
+    def _write(self, what: str, write: Callable[[], None]) -> None:
+        """Tidy the attempts; at worst some requests cool down for longer than they need."""
+        try:
+            write()
+        except Exception as error:
+            line = {"event": "attempts not written", "what": what, "error": type(error).__name__}
+            log.warning(json.dumps(line))
 
     # -- log --
 
@@ -459,7 +366,7 @@ class Sweep:
                     "event": "sweep progress",
                     "done": done,
                     "of": report.due,
-                    "throttled": report.throttled,
+                    "throttled": self.batches.throttled,
                     "perSecond": round(done / used, 1),
                     "secondsLeft": round(self.deadline.left()),
                 }
