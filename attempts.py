@@ -50,7 +50,8 @@ log = logging.getLogger("redeliver")
 class Attempt:
     """How often and when one request was tried.
 
-    `count` attempts so far, the `last` one at that time (UTC); `settled`: read back as ended since;
+    `count` attempts so far, the `last` one at that time (UTC); `failed`: when the delivery failed
+    that was tried first, from which the window may count; `settled`: read back as ended since;
     `deferred`: a caller was promised that the next sweep takes it without waiting for its
     cool-down; `etag`: the stored version this was read from, empty when nothing is stored yet.
     """
@@ -58,6 +59,7 @@ class Attempt:
     request_id: str
     count: int = 0
     last: datetime = NEVER
+    failed: datetime | None = None
     settled: bool = False
     deferred: bool = False
     etag: str = ""
@@ -276,16 +278,18 @@ def _entity(row: Attempt) -> dict[str, Any]:
         "Settled": row.settled,
         "Deferred": row.deferred,
     }
-    return entity | ({"Last": row.last} if row.last > NEVER else {})
+    times = {"Last": row.last if row.last > NEVER else None, "Failed": row.failed}
+    return entity | {name: at for name, at in times.items() if at}
 
 
 def _attempt(entity: TableEntity) -> Attempt:
     """Return an entity as a row; what a hand has spoilt counts as never tried, and is replaced."""
-    count, last = entity.get("Count"), entity.get("Last")
+    count, last, failed = (entity.get(name) for name in ("Count", "Last", "Failed"))
     return Attempt(
         entity["RowKey"],
         count if isinstance(count, int) and count >= 0 else 0,
         last.astimezone(UTC) if isinstance(last, datetime) else NEVER,
+        failed.astimezone(UTC) if isinstance(failed, datetime) else None,
         entity.get("Settled") is True,
         entity.get("Deferred") is True,
         str(entity.metadata["etag"]),

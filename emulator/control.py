@@ -148,12 +148,17 @@ def checked(given: Any, checks: dict[str, Check], what: str) -> Json:
 
 # ---- throttle ------------------------------------------------------------------------------------
 
-THROTTLE_CHECKS = {"perSecond": AMOUNT, "burst": COUNT, "retryAfter": one_of(*FORMS)}
+THROTTLE_CHECKS = {
+    "perSecond": AMOUNT,
+    "burst": COUNT,
+    "level": COUNT,
+    "retryAfter": one_of(*FORMS),
+}
 
 
 @dataclass(slots=True)
 class Throttle:
-    """A token bucket: `burst` calls at once (it starts full), refilled `per_second`.
+    """A token bucket: `burst` calls at once (it starts full, or at `level`), refilled `per_second`.
 
     burst=0: it starts empty and never holds more than one. A refused call takes nothing.
     per_second=0: nothing comes back; callers are told to wait 10 s.
@@ -358,7 +363,7 @@ class Control:
             given["perSecond"],
             burst,
             given.get("retryAfter", "int"),
-            float(burst),
+            float(given.get("level", burst)),
             self.tenant.now(),
         )
 

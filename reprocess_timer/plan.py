@@ -66,7 +66,7 @@ def plan(
         if request.id in failed_ids:  # a page may repeat what moved between two reads
             continue
         failed_ids.add(request.id)
-        attempt = attempts.get(request.id) or Attempt(request.id)
+        attempt = attempts.get(request.id) or Attempt(request.id, failed=request.completed_at)
         standing = judge(request, attempt, settings, now)
         counts[standing] += 1
         if standing is Standing.DUE:
@@ -90,8 +90,25 @@ def judge(request: Request, attempt: Attempt, settings: Settings, now: datetime)
             return Standing.COOLING  # the service itself is still retrying
     if attempt.count >= settings.sweep_max_attempts:
         return Standing.EXHAUSTED
-    cooling = attempt.count and now < attempt.last + cooldown(attempt, settings)
+    cooling = attempt.count and now < next_attempt(request, attempt, settings)
     return Standing.COOLING if cooling and not attempt.deferred else Standing.DUE
+
+
+def next_attempt(request: Request, attempt: Attempt, settings: Settings) -> datetime:
+    """Return when a request is due again: after its cool-down, or for the window's last call.
+
+    The last call is one first cool-down before the window closes, so that a long cool-down does
+    not let it pass. Graph does not say whether a new failure restarts the window: it is taken to
+    count from the failure that was tried first.
+    """
+    cooled = attempt.last + cooldown(attempt, settings)
+    failed = attempt.failed or request.completed_at
+    if failed:
+        least = timedelta(minutes=settings.sweep_cooldown_minutes)
+        last_call = failed + timedelta(days=settings.sweep_window_days) - least
+        if attempt.last < last_call < cooled:
+            return max(last_call, attempt.last + least)
+    return cooled
 
 
 def cooldown(attempt: Attempt, settings: Settings) -> timedelta:

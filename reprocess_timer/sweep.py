@@ -216,21 +216,27 @@ class Sweep:
         self._write("give back", lambda: self.attempts.give_back(unused + postponed))
 
     def _claim(self, waiting: deque[Due]) -> list[Claim]:
-        """Claim the next requests before anything is sent; those that others claimed drop out."""
-        claims: list[Claim] = []
-        while waiting and not claims:
-            wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
-            try:
-                claims = self.attempts.claim(wanted, self.now())
-            except Exception as error:
-                self.problem = (
-                    f"attempts could not be written ({type(error).__name__}), so nothing more was "
-                    "tried: check AzureWebJobsStorage and the identity's role on its tables"
-                )
-                self.report.postponed += len(wanted) + len(waiting)
-                waiting.clear()
-                break
-            self.report.cooling += len(wanted) - len(claims)  # another instance is on them
+        """Claim the next requests before anything is sent; those that others claimed drop out.
+
+        When all of them are claimed, another instance is sweeping: the rest is left to it.
+        """
+        wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
+        try:
+            claims = self.attempts.claim(wanted, self.now())
+        except Exception as error:
+            self.problem = (
+                f"attempts could not be written ({type(error).__name__}), so nothing more was "
+                "tried: check AzureWebJobsStorage and the identity's role on its tables"
+            )
+            self.report.postponed += len(wanted) + len(waiting)
+            waiting.clear()
+            return []
+        self.report.cooling += len(wanted) - len(claims)
+        if wanted and not claims:
+            line = {"event": "another sweep is under way", "left to it": len(waiting)}
+            log.warning(json.dumps(line))
+            self.report.postponed += len(waiting)
+            waiting.clear()
         return claims
 
     def _has_failed(self, claim: Claim, error: GraphError) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from attempts import Attempt
 from graph import Request
-from reprocess_timer.plan import Standing, cooldown, judge, plan
+from reprocess_timer.plan import Standing, cooldown, judge, next_attempt, plan
 from settings import load
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -83,6 +83,24 @@ def test_a_cool_down_doubles_up_to_its_limit_with_a_stable_spread():
 def test_a_request_listed_twice_is_tried_once():
     """Pages may repeat what moved between two reads."""
     assert 1 == len(plan([failed(), failed()], {}, SETTINGS, NOW).due)
+
+
+@pytest.mark.parametrize(
+    ("tried", "due"),
+    [
+        (timedelta(days=13), timedelta(days=14) - timedelta(hours=1)),  # not after the window
+        (timedelta(days=13, hours=22, minutes=50), timedelta(days=13, hours=23, minutes=50)),
+        (timedelta(days=13, hours=23), timedelta(days=14, hours=23)),  # that was the last call
+        (timedelta(days=2), timedelta(days=3)),
+    ],
+)
+def test_a_long_cool_down_does_not_let_the_window_pass(tried, due):
+    """One last call, an hour before the window of the first failure closes; never sooner than that."""
+    first = NOW - timedelta(days=30)
+    request = Request("00000000-0000-4000-8000-000000000000", "deliveryFailed", "userAdd", NOW)
+    attempt = Attempt(request.id, 6, first + tried, failed=first)
+
+    assert first + due == next_attempt(request, attempt, SETTINGS)
 
 
 def test_a_deferred_request_waits_neither_for_its_least_age_nor_for_its_cool_down():

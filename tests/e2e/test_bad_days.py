@@ -1,0 +1,168 @@
+"""Bad days: sweeps that are killed, several at once, and fourteen days in which causes get fixed.
+
+Here the attempts are in Table Storage (Azurite). `make soak` runs the same for longer: SOAK=10.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from attempts import Attempts, store
+from emulator.run import APP
+from graph import Graph
+from reprocess_timer.sweep import Sweep
+from settings import load
+from tests.e2e.conftest import App, fresh
+from tests.e2e.test_sweep import failures
+
+SOAK = int(os.environ.get("SOAK") or 1)
+DAY = timedelta(days=1)
+pytestmark = pytest.mark.timeout(110 * SOAK)
+_tables = itertools.count()
+
+
+@pytest.fixture
+def app(azurite):
+    """An emulated Graph and identity; the sweeps run in processes of the tests' own."""
+    with App(graph_options=("--requests", "0")) as local:
+        shown = local.control("GET", "showcase")["showcase"]
+        local.put(*({"id": one["id"], "state": "delivered"} for one in shown))
+        fresh(local)
+        local.control("PATCH", "settings", {"pageSize": 1000})
+        local.environ = {
+            "GRAPH_ENDPOINT": local.graph_url,
+            "IDENTITY_ENDPOINT": f"{local.graph_url}/msi/token",
+            "IDENTITY_HEADER": local.identity_header,
+            "AzureWebJobsStorage": azurite.connection_string,
+            "ATTEMPTS_TABLE": f"badDays{next(_tables)}",
+        }
+        yield local
+
+
+def sweeps(app, **how):
+    """Run tests/sweeper.py; return the reports of the sweeps that came to their end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sweeper", json.dumps(how)],
+        cwd=APP,
+        env=os.environ | app.environ,
+        capture_output=True,
+        check=True,
+        timeout=110 * SOAK,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def posts(app):
+    """Return how often each request was POSTed since the log was last emptied."""
+    return Counter(entry["requestId"] for entry in app.calls("reprocess"))
+
+
+def hopeless(app, count):
+    """Put requests that fail again at once, until their cause is fixed in an hour."""
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
+    return failures(app, count, fixedAt=soon, deliverySeconds=0)
+
+
+def test_a_sweep_killed_at_any_moment_tries_nothing_twice_and_loses_nothing(app):
+    """Fifty kills within one cool-down: no second POST. After the cool-down: all delivered.
+
+    Every request fails again at once, so each sweep finds it failed; only its claim protects it.
+    """
+    ids = hopeless(app, 3000 * SOAK)
+    app.control("PATCH", "settings", {"latencyMs": 5})
+    app.environ["SWEEP_MAX_REQUESTS"] = "60"
+
+    sweeps(app, kills=50 * SOAK, within=0.6)
+    tried = posts(app)
+    app.environ["SWEEP_MAX_REQUESTS"] = "100000"
+    sweeps(app)
+    rest = posts(app)
+    app.control("DELETE", "log")
+    app.control("POST", "clock", {"advanceSeconds": 2 * 3600})
+    (report,) = sweeps(app, advanced=2 * 3600)
+    again = posts(app)
+
+    assert 0 < len(tried) < len(ids)  # the kills came while there was something left to do
+    assert len(rest) < len(ids)  # and some came between a claim and its POST
+    assert (1, 1) == (max(rest.values()), max(again.values()))
+    assert (len(ids), len(ids), "") == (report["due"], report["accepted"], report["problem"])
+    assert set(ids) == set(again)
+
+
+@pytest.mark.parametrize("instances", [2, 4])
+def test_instances_that_sweep_at_once_share_the_work(app, instances):
+    """One table: each request is POSTed once, by one of them."""
+    ids = hopeless(app, 1500 * SOAK)
+    app.control("PATCH", "settings", {"latencyMs": 5})
+
+    reports = sweeps(app, instances=instances)
+
+    assert ([""] * instances, len(ids)) == (
+        [report["problem"] for report in reports],
+        sum(report["accepted"] for report in reports),
+    )
+    assert dict.fromkeys(ids, 1) == posts(app)
+
+
+def history(app, dice, start):
+    """Put 300 failed requests, some failed just now, some found late; most are fixed one day."""
+    requests = {}
+    for request_id in failures(app, 300):
+        failed = start - timedelta(days=dice.choice([0.1, 0.1, dice.uniform(0.1, 13)]))
+        fixed = start + timedelta(days=dice.choice([dice.uniform(0, 1), dice.uniform(0, 12), 99]))
+        requests[request_id] = (failed, fixed)
+        times = {"completedDateTime": failed.isoformat(), "fixedAt": fixed.isoformat()}
+        app.put({"id": request_id, "deliverySeconds": 60, **times})
+    return requests
+
+
+def test_fourteen_days_in_which_causes_get_fixed(app, monkeypatch, record_property):
+    """Every request that becomes deliverable in its window with attempts left is delivered.
+
+    Left out are those fixed after the last call, an hour before their window closes, and the sweep
+    that follows it. No request is tried more often than SWEEP_MAX_ATTEMPTS.
+    """
+    monkeypatch.setenv("IDENTITY_ENDPOINT", app.environ["IDENTITY_ENDPOINT"])
+    monkeypatch.setenv("IDENTITY_HEADER", app.environ["IDENTITY_HEADER"])
+    start, every = datetime.now(UTC), timedelta(minutes=60 // min(SOAK, 4))
+    requests = history(app, random.Random(14), start)
+    settings = load(app.environ)
+    graph, attempts = Graph(settings), Attempts(store(settings))
+    tried, calls, naive = defaultdict(list), 0, 0
+
+    for number in range(timedelta(days=14) // every):
+        passed = number * every
+        Sweep(graph, attempts, settings, now=lambda ahead=passed: datetime.now(UTC) + ahead).run()
+        log = app.control("GET", "log")["log"]
+        for entry in log:
+            calls += entry["operation"] in {"list", "read", "reprocess"}
+            if entry["operation"] == "reprocess":
+                tried[entry["requestId"]].append(start + passed)
+        unfixed = [f for f in requests.values() if f[1] > start + passed or f[1] > f[0] + 14 * DAY]
+        naive += 1 + len(unfixed)  # it lists, and retries all that has failed
+        app.control("DELETE", "log")
+        app.control("POST", "clock", {"advanceSeconds": every.total_seconds()})
+
+    states = {one["id"]: one["state"] for one in app.control("GET", "requests")["requests"]}
+    deliverable = {
+        request_id
+        for request_id, (failed, fixed) in requests.items()
+        if fixed < failed + 14 * DAY - timedelta(hours=1) - every
+        and sum(at < fixed for at in tried[request_id]) < settings.sweep_max_attempts
+    }
+    record_property("calls", calls)
+    record_property("calls of a sweep that retries everything", naive)
+    print(f"calls {calls}, retrying everything {naive}: {naive / calls:.0f} times as many")
+    assert set() == {one for one in deliverable if states[one] != "delivered"}
+    assert 100 < len(deliverable)
+    assert settings.sweep_max_attempts == max(map(len, tried.values()))
+    assert calls * 3 < naive
