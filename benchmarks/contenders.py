@@ -13,6 +13,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 
 FILTER = "(state eq 'deliveryFailed' or state eq 'partiallyDelivered')"
 AT_ONCE = 20
@@ -29,7 +30,9 @@ def loop(root: str, token: str) -> int:
         page = session.get(url).json()
         ids += [request["id"] for request in page["value"]]
         url = page.get("@odata.nextLink")
-    return sum(session.post(f"{path}/{one}/reprocess").status_code == 202 for one in ids)
+    statuses = Counter(session.post(f"{path}/{one}/reprocess").status_code for one in ids)
+    print(dict(statuses), file=sys.stderr)
+    return statuses[202]
 
 
 async def sdk(root: str, token: str) -> int:

@@ -231,3 +231,29 @@ def test_a_lost_table_delays_no_answer():
 
     assert (202, request_id) == (reply.status, line["requestId"])
     assert took < 1
+
+
+def test_a_long_sweep_says_every_ten_seconds_how_far_it_is(app, monkeypatch, caplog):
+    """Done, of how many, the rate and the time left, by a clock that runs fifty times as fast."""
+    monkeypatch.setenv("IDENTITY_ENDPOINT", app.environ["IDENTITY_ENDPOINT"])
+    monkeypatch.setenv("IDENTITY_HEADER", app.environ["IDENTITY_HEADER"])
+    caplog.set_level("INFO", logger="redeliver")
+    failures(app, 1000)
+    app.control("PATCH", "settings", {"latencyMs": 50})
+    settings = load(app.environ)
+    attempts = Attempts(store(settings))
+
+    Sweep(Graph(settings), attempts, settings, clock=lambda: time.monotonic() * 50).run()
+
+    lines = [json.loads(line) for line in caplog.messages if "sweep progress" in line]
+    assert 1 < len(lines) < 10
+    assert {
+        "event": "sweep progress",
+        "done": lines[-1]["done"],
+        "of": 1000,
+        "throttled": 0,
+        "perSecond": lines[-1]["perSecond"],
+        "secondsLeft": lines[-1]["secondsLeft"],
+    } == lines[-1]
+    assert 0 < lines[0]["done"] < lines[-1]["done"] <= 1000
+    assert lines[0]["secondsLeft"] > lines[-1]["secondsLeft"]
