@@ -142,7 +142,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         sweep_max_requests=read.whole("SWEEP_MAX_REQUESTS", 10000, 1, 1000000),
         sweep_budget_seconds=read.whole("SWEEP_BUDGET_SECONDS", 1500, 1, 1740),
         graph_batch_size=read.whole("GRAPH_BATCH_SIZE", 20, 1, 20),
-        graph_concurrency=read.whole("GRAPH_CONCURRENCY", 4, 1, 64),
+        graph_concurrency=read.whole("GRAPH_CONCURRENCY", 8, 1, 64),
         attempts_table=read.table_name("ATTEMPTS_TABLE", "reprocessAttempts"),
         storage_connection=read.connection_string("AzureWebJobsStorage"),
         storage_table_uri=read.table_service(),

@@ -41,6 +41,7 @@ async def sdk(root: str, token: str) -> int:
     from msgraph.generated.identity_governance.entitlement_management.assignment_requests import (
         assignment_requests_request_builder as builder,
     )
+    from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 
     class Token:
         """Gives the token without asking anybody."""
@@ -64,7 +65,10 @@ async def sdk(root: str, token: str) -> int:
 
     async def reprocess(one: str) -> bool:
         async with gate:
-            await requests.by_access_package_assignment_request_id(one).reprocess.post()
+            try:
+                await requests.by_access_package_assignment_request_id(one).reprocess.post()
+            except ODataError:
+                return False
             return True
 
     return sum(await asyncio.gather(*map(reprocess, ids)))

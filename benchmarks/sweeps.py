@@ -63,9 +63,9 @@ def sweep(local: Local, **settings: str) -> dict[str, Any]:
 
 
 def http_calls(local: Local) -> int:
-    """Count the HTTP calls to Graph; items of a batch are none."""
+    """Count the HTTP calls to Graph; the items of a batch are none."""
     log = local.control("GET", "log")["log"]
-    return sum(e["operation"] in OPERATIONS and not e.get("batched") for e in log)
+    return sum(e["operation"] in OPERATIONS and "parent" not in e for e in log)
 
 
 def against_others(azurite: Azurite) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def against_others(azurite: Azurite) -> dict[str, Any]:
 
     seconds, calls = {}, {}
     contenders = {"loop": Path(sys.executable), "sdk": sdk_python(), "sweep": None}
-    for name, python in contenders.items():
+    for name, python in contenders.items():  # ours last
         with failing(2000) as local:
             local.control("PATCH", "settings", {"latencyMs": 100})
             local.control("DELETE", "log")
@@ -83,6 +83,7 @@ def against_others(azurite: Azurite) -> dict[str, Any]:
                     local, AzureWebJobsStorage=azurite.connection_string, ATTEMPTS_TABLE="others"
                 )
                 accepted, seconds[name] = report["accepted"], report["whole"]
+                listing = report["seconds"]["list"]
             else:
                 script = str(APP / "benchmarks" / "contenders.py")
                 command = [str(python), script, name, local.graph_url, token(local)]
@@ -94,6 +95,7 @@ def against_others(azurite: Azurite) -> dict[str, Any]:
             assert accepted >= 2000, (name, accepted)
     return {
         "2,000 due, 100 ms a call: sweep s": round(seconds["sweep"], 2),
+        "  of it the list, page after page s": round(listing, 2),
         "  sequential requests loop s (times ours)": f"{seconds['loop']:.1f} ({seconds['loop'] / seconds['sweep']:.1f})",
         "  msgraph-sdk, 20 at once s (times ours)": f"{seconds['sdk']:.1f} ({seconds['sdk'] / seconds['sweep']:.1f})",
         "  HTTP calls: ours / loop / sdk": f"{calls['sweep']} / {calls['loop']} / {calls['sdk']}",

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -189,10 +190,14 @@ class Sweep:
         waiting = deque(planned.due)
         claimed: deque[Claim] = deque()
         claims: dict[str, Claim] = {}
+        claimer = ThreadPoolExecutor(1)  # claims the next while these are sent
+        upcoming = claimer.submit(self._claim, waiting)
 
         def take(count: int) -> list[str]:
+            nonlocal upcoming
             if not claimed:
-                claimed.extend(self._claim(waiting))
+                claimed.extend(upcoming.result())
+                upcoming = claimer.submit(self._claim, waiting)
             taken = [claimed.popleft() for _ in range(min(count, len(claimed)))]
             claims.update((claim.now.request_id, claim) for claim in taken)
             return [claim.now.request_id for claim in taken]
@@ -208,7 +213,8 @@ class Sweep:
             elif self._has_failed(claim, outcome):
                 unused.append(claim)
             self._log_progress()
-        postponed = [*claims.values(), *claimed]
+        postponed = [*claims.values(), *claimed, *upcoming.result()]
+        claimer.shutdown()
         self.report.postponed += len(waiting) + len(postponed)
         self.report.throttled = self.batches.throttled
         self.batches.unsent.clear()
@@ -221,6 +227,8 @@ class Sweep:
         When all of them are claimed, another instance is sweeping: the rest is left to it.
         """
         wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
+        if not wanted:
+            return []
         try:
             claims = self.attempts.claim(wanted, self.now())
         except Exception as error:
@@ -232,7 +240,7 @@ class Sweep:
             waiting.clear()
             return []
         self.report.cooling += len(wanted) - len(claims)
-        if wanted and not claims:
+        if not claims:
             line = {"event": "another sweep is under way", "left to it": len(waiting)}
             log.warning(json.dumps(line))
             self.report.postponed += len(waiting)
