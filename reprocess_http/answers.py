@@ -17,16 +17,17 @@ import azure.functions as func
 
 import graph
 from reprocess_http import status_link
-from reprocess_http.door import Forbidden, Refused
+from reprocess_http.door import Forbidden, Refused, Unauthorized
 from reprocess_http.parameters import InvalidParameter
 from reprocess_http.reprocess import NotReprocessable, Result
 from reprocess_http.webhook import LARGEST_BODY, BodyTooLarge, NoRequestId
 from settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from reprocess_http.diagnosis import Check
     from settings import Settings
 
 log = logging.getLogger("redeliver")
@@ -84,6 +85,16 @@ BY_OUTCOME = {
     "notReprocessable": NOT_REPROCESSABLE,
     "windowClosed": WINDOW_CLOSED,
     "refused": REFUSED,
+}
+# Errors whose kind, or whose text where there is none here, says it all.
+PLAIN: dict[type[Exception], tuple[Problem, str]] = {
+    InvalidRequestId: (INVALID_REQUEST_ID, "The id should be a GUID in 8-4-4-4-12 form."),
+    InvalidParameter: (INVALID_PARAMETER, ""),
+    Unauthorized: (UNAUTHORIZED, "The caller could not be identified."),
+    Forbidden: (FORBIDDEN, "The caller is known but may not do this."),
+    BodyTooLarge: (BODY_TOO_LARGE, f"A body may have {LARGEST_BODY // 1024} KiB at most."),
+    NoRequestId: (NO_REQUEST_ID, ""),
+    SettingsError: (MISCONFIGURED, ""),
 }
 HOW_TO_GRANT = "The commands are in docs/problems.md#graph-denied."
 LOST = (
@@ -155,6 +166,28 @@ def _status_url(call: Call, accepted_at: str | None, settings: Settings) -> str:
     return url + ("?" + urlencode({"acceptedAt": accepted_at}) if accepted_at else "")
 
 
+def diagnosis(call: Call, checks: Sequence[Check]) -> Answered:
+    """Return 200 with what was checked, or 503 when a check failed."""
+    failed = [check.name for check in checks if check.failed]
+    found = []
+    for check in checks:
+        one = {
+            "name": check.name,
+            "result": "failed" if check.failed else "ok",
+            "milliseconds": check.milliseconds,
+            "detail": check.failed or check.detail,
+            "remedy": check.remedy,
+        }
+        found.append({name: value for name, value in one.items() if value != ""})
+    body = {
+        "outcome": "failed" if failed else "ok",
+        "checks": found,
+        "correlationId": call.correlation_id,
+    }
+    noted = {"failed": failed} if failed else {}
+    return response(503 if failed else 200, body, call.correlation_id), noted
+
+
 def problem(call: Call, error: Exception) -> Answered:
     """Return the answer to an error, and what the log line should say beyond it."""
     kind, detail, extra = _explain(call, error)
@@ -180,20 +213,9 @@ def problem(call: Call, error: Exception) -> Answered:
 
 def _explain(call: Call, error: Exception) -> tuple[Problem, str, dict[str, Any]]:
     """Return kind, detail and extension members of the problem that an error is."""
-    if isinstance(error, InvalidRequestId):
-        return INVALID_REQUEST_ID, "The id should be a GUID in 8-4-4-4-12 form.", {}
-    if isinstance(error, InvalidParameter):
-        return INVALID_PARAMETER, f"{error}.", {"requestId": call.request_id}
-    if isinstance(error, Forbidden):
-        return FORBIDDEN, "The caller is known but may not do this.", {}
-    if isinstance(error, Refused):
-        return UNAUTHORIZED, "The caller could not be identified.", {}
-    if isinstance(error, BodyTooLarge):
-        return BODY_TOO_LARGE, f"A body may have {LARGEST_BODY // 1024} KiB at most.", {}
-    if isinstance(error, NoRequestId):
-        return NO_REQUEST_ID, f"{error}.", {}
-    if isinstance(error, SettingsError):
-        return MISCONFIGURED, f"{error}.", {"requestId": call.request_id}
+    for kind, (problem_, detail) in PLAIN.items():
+        if isinstance(error, kind):
+            return problem_, detail or f"{error}.", {"requestId": call.request_id}
     if isinstance(error, NotReprocessable):
         extra = _extra(call, error.refusal) | {"state": error.state}
         detail = str(error)
@@ -211,7 +233,8 @@ def _explain_graph(call: Call, error: graph.GraphError) -> tuple[Problem, str, d
     if isinstance(error, graph.RequestNotFound):
         return NOT_FOUND, "Graph knows no request with this id, or the app may not see it.", extra
     if isinstance(error, graph.GraphDenied):
-        return DENIED, f"{error.detail} {error.remedy} {HOW_TO_GRANT}", extra
+        says = (error.detail.rstrip(".") + ".", error.remedy, HOW_TO_GRANT)
+        return DENIED, " ".join(filter(None, says)), extra
     if isinstance(error, graph.GraphRefused):
         return REFUSED, f"Graph says: {error.detail}", extra
     lost = LOST if error.lost else ""

@@ -29,6 +29,7 @@ GRAPH_SECONDS = 6.0  # for the reprocess; the watch after a lost answer takes fi
 TABLE_SECONDS = 3.0  # for deferring it; together below the ten that senders are promised
 SLACK = 0.5  # what Graph's own deadline gets on top, before it is not waited for any more
 MOST_RECENT = 10_000  # acceptances remembered
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # of an array, without leading zeros
 
 
 class BodyTooLarge(Exception):
@@ -72,18 +73,13 @@ def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON is anything
         key = token.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict) and key in value:
             value = value[key]
-        elif isinstance(value, list) and _index(key) < len(value):
-            value = value[_index(key)]
+        elif isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
+            value = value[int(key)]
         else:
             raise NoRequestId(
                 f"The body has nothing at {pointer}, where WEBHOOK_REQUEST_ID_POINTER looks"
             )
     return value
-
-
-def _index(key: str) -> float:
-    """Return an array index, which has no leading zeros; infinity for what is none."""
-    return int(key) if re.fullmatch(r"0|[1-9][0-9]{0,8}", key) else float("inf")
 
 
 class Recent:
