@@ -20,6 +20,7 @@ from reprocess_http import answers, diagnosis, door, reprocess
 from reprocess_http import webhook as webhooks
 from reprocess_http.origin import origin
 from reprocess_http.parameters import Parameters
+from reprocess_http.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 log = logging.getLogger("redeliver")
 LEVEL = func.AuthLevel[app_settings.auth_level().upper()]
 OPEN = func.AuthLevel.ANONYMOUS
-recent = webhooks.Recent()
+recent = Recent()
 
 
 @blueprint.function_name("reprocess")
@@ -47,7 +48,13 @@ def reprocess_one(req: func.HttpRequest, context: func.Context) -> func.HttpResp
         dry_run = asked.flag("dryRun")
         deadline = graph.Deadline(settings.http_budget_seconds)
         result = reprocess.reprocess(
-            graph.shared(), attempts.recorder, call.request_id, deadline, dry_run=dry_run, wait=wait
+            graph.shared(),
+            attempts.recorder,
+            recent,
+            call.request_id,
+            deadline,
+            dry_run=dry_run,
+            wait=wait,
         )
         return answers.result(call, result, settings)
 

@@ -7,9 +7,7 @@ everything that matters is read from Graph.
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from graph import Deadline, GraphFailed, GraphThrottled, GraphTimeout
@@ -22,13 +20,13 @@ if TYPE_CHECKING:
 
     from attempts import Recorder
     from graph import Graph, GraphError
+    from reprocess_http.recent import Recent
     from reprocess_http.reprocess import Result
 
 LARGEST_BODY = 256 * 1024  # bytes
 GRAPH_SECONDS = 6.0  # for the reprocess; the watch after a lost answer takes five of them
 TABLE_SECONDS = 3.0  # for deferring it; together below the ten that senders are promised
 SLACK = 0.5  # what Graph's own deadline gets on top, before it is not waited for any more
-MOST_RECENT = 10_000  # acceptances remembered
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # of an array, without leading zeros
 
 
@@ -82,34 +80,6 @@ def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON is anything
     return value
 
 
-class Recent:
-    """What this process had accepted within the last minutes, so that a repeat starts nothing.
-
-    Right after its acceptance Graph may still show the old failure: without this, a sender that
-    delivers again would have Graph start again. Another instance knows nothing of it; there Graph
-    decides: a second reprocess is refused, or at worst done twice.
-    """
-
-    def __init__(self) -> None:
-        """Remember nothing."""
-        self._lock = threading.Lock()
-        self._accepted: dict[str, datetime] = {}
-
-    def add(self, request_id: str, at: datetime) -> None:
-        """Remember an acceptance (Graph's clock), and forget the oldest of too many."""
-        with self._lock:
-            self._accepted.pop(request_id, None)
-            self._accepted[request_id] = at
-            while len(self._accepted) > MOST_RECENT:
-                del self._accepted[next(iter(self._accepted))]
-
-    def get(self, request_id: str) -> datetime | None:
-        """Return when it was accepted, if that is so recent that Graph may not show it yet."""
-        with self._lock:
-            at = self._accepted.get(request_id)
-        return at if at and datetime.now(UTC) - at < reprocess.STALE_FOR else None
-
-
 def deliver(  # noqa: PLR0913, PLR0917 - one call's inputs
     graph: Graph,
     recorder: Recorder,
@@ -131,10 +101,7 @@ def deliver(  # noqa: PLR0913, PLR0917 - one call's inputs
             if result.on_its_way:
                 detail = "The reprocess was accepted before; nothing more was started."
                 return replace(result, outcome="alreadyDelivering", detail=detail)
-        result = reprocess.reprocess(graph, recorder, wanted, deadline)
-        if result.accepted_at:
-            recent.add(wanted, result.accepted_at)
-        return result
+        return reprocess.reprocess(graph, recorder, recent, wanted, deadline)
 
     try:
         return within(seconds + SLACK, now)
