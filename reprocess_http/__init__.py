@@ -16,8 +16,7 @@ import azure.functions as func
 import attempts
 import graph
 import settings as app_settings
-from reprocess_http import answers, diagnosis, door, reprocess
-from reprocess_http import webhook as webhooks
+from reprocess_http import answers, diagnosis, door, reprocess, webhook
 from reprocess_http.origin import origin
 from reprocess_http.parameters import Parameters
 from reprocess_http.recent import Recent
@@ -31,7 +30,7 @@ blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 log = logging.getLogger("redeliver")
 LEVEL = func.AuthLevel[app_settings.auth_level().upper()]
 OPEN = func.AuthLevel.ANONYMOUS
-recent = Recent()
+lately = Recent()
 
 
 @blueprint.function_name("reprocess")
@@ -50,7 +49,7 @@ def reprocess_one(req: func.HttpRequest, context: func.Context) -> func.HttpResp
         result = reprocess.reprocess(
             graph.shared(),
             attempts.recorder,
-            recent,
+            lately,
             call.request_id,
             deadline,
             dry_run=dry_run,
@@ -76,7 +75,7 @@ def status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 
 @blueprint.function_name("status_link")
 @blueprint.route("status/{requestId}", methods=["GET"], auth_level=OPEN)
-def status_link(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+def status_by_link(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """`GET /api/status/{requestId}`: the same for whoever holds a status link, until it expires."""
 
     def answer(call: Call) -> Answered:
@@ -92,23 +91,23 @@ def status_link(req: func.HttpRequest, context: func.Context) -> func.HttpRespon
 
 @blueprint.function_name("webhook")
 @blueprint.route("webhook", methods=["POST"], auth_level=LEVEL)
-def webhook(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+def take_webhook(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """`POST /api/webhook`: reprocess the request that a ticketing system's payload names."""
 
     def answer(call: Call) -> Answered:
         body = req.get_body()
-        webhooks.check_size(body)
+        webhook.check_size(body)
         call.caller = door.webhook(req.headers, body, LEVEL.value, time.time())
         Parameters(req, set())
         settings = app_settings.current()
-        call.request_id = webhooks.request_id(body, settings.webhook_request_id_pointer)
-        result = webhooks.deliver(
+        call.request_id = webhook.request_id(body, settings.webhook_request_id_pointer)
+        result = webhook.deliver(
             graph.shared(),
             attempts.recorder,
             lambda wanted: attempts.shared().defer(wanted),
-            recent,
+            lately,
             call.request_id,
-            min(webhooks.GRAPH_SECONDS, settings.http_budget_seconds),
+            min(webhook.GRAPH_SECONDS, settings.http_budget_seconds),
         )
         return answers.result(call, result, settings)
 
