@@ -205,6 +205,8 @@ def problem(call: Call, error: Exception) -> Answered:
     noted: dict[str, object] = {"detail": detail}
     if isinstance(error, Refused):
         noted["reason"] = str(error)
+    if isinstance(error, Forbidden):
+        noted["caller"] = error.caller
     for name in ("graphErrorCode", "graphRequestId", "clientRequestId", "retryAfterSeconds"):
         if name in body:
             noted[name] = body[name]

@@ -75,14 +75,15 @@ def reprocess(  # noqa: PLR0913 - one call's inputs
     if dry_run:
         return look(graph, request_id, deadline)
     try:
-        accepted = graph.reprocess(request_id, deadline)
+        with recent.alone(request_id, deadline.left()):
+            accepted = graph.reprocess(request_id, deadline)
+            recent.add(request_id, accepted.at)
     except RequestNotFound:
         raise
     except GraphRefused as refusal:
         accepted_at = recent.get(request_id)
         result = _after_refusal(graph, request_id, refusal, deadline, accepted_at)
     else:
-        recent.add(request_id, accepted.at)
         recorder.record(request_id, datetime.now(UTC))
         accepted_at = accepted.at
         result = Result(
