@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.conftest import LINK_SECRET
+from tests.e2e.conftest import EASY_AUTH, LINK_SECRET, started
 from tests.e2e.test_http import new, problem
 from tests.test_door import APP, OID, ROLE, USER, principal
 
@@ -270,3 +270,28 @@ def test_the_log_says_who_called_and_for_which_run(guarded):
     assert LINK_SECRET not in everything
     assert base64.b64encode(b'{"auth_typ"').decode()[:12] not in everything
     assert "signature=" not in everything
+
+
+@pytest.fixture(scope="module", name="wrong")
+def _wrong():
+    """Behind authentication, with settings that cannot be."""
+    yield from started(EASY_AUTH | {"GRAPH_CLOUD": "mars", "WEBHOOK_SECRETS": "too-short"})
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_wrong_settings_are_told_only_to_who_may_know(wrong, method, path):
+    """Whoever is unknown gets the same 401 as ever; who may call gets the settings' names."""
+    problem(wrong.call(method, path, key=""), "unauthorized", 401, None)
+
+    reply = wrong.call(method, path, key="", **PRINCIPAL)
+
+    if path.startswith(("/api/webhook", "/api/status")):  # a principal does not open these
+        problem(reply, "unauthorized", 401, None)
+    elif path == "/api/diagnosis":
+        assert 503 == reply.status
+    elif "no-guid" in path:
+        problem(reply, "invalid-request-id", 400, None)
+    else:
+        detail = problem(reply, "misconfigured", 500, path.split("/")[3])
+        assert "GRAPH_CLOUD is 'mars'" in detail
+        assert "too-short" not in detail
