@@ -4,7 +4,7 @@ DEPLOYED = function_app.py graph.py settings.py attempts.py reprocess_http repro
 COMPILE = $(PYTHON) -m uv pip compile -q --universal --python-version 3.13 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test soak check format bench lock clean
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 setup:
@@ -14,6 +14,9 @@ run: setup  ## run the app with emulated Graph and identity (PORT=7071)
 test: setup  ## run all tests
 	@scripts/azurite
 	$(PYTHON) -m pytest
+soak: setup  ## the bad days for longer (SOAK=10 times)
+	@scripts/azurite
+	SOAK=$${SOAK:-10} $(PYTHON) -m pytest tests/e2e/test_bad_days.py -s
 check: setup  ## lint and type-check
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -28,4 +31,4 @@ lock: setup  ## pin requirements*.in, with hashes
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 clean:  ## remove what set-up and tests made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite .bench

@@ -273,11 +273,12 @@ class _Reader:
     def connection_string(self, name: str) -> str:
         """Return a storage account's connection string, which is a secret: never shown."""
         value = _text(self.environ, name)
-        parts = {part.partition("=")[0].strip().lower() for part in value.split(";")}
-        whole = {"accountname", "accountkey"} <= parts or {
-            "tableendpoint",
-            "sharedaccesssignature",
-        } <= parts
+        pairs = [part.partition("=") for part in value.rstrip(";").split(";")]
+        names = {name.lower() for name, _, _ in pairs}
+        whole = all(text for _, _, text in pairs) and (
+            {"accountname", "accountkey"} <= names
+            or {"tableendpoint", "sharedaccesssignature"} <= names
+        )
         if value and not whole and value.lower() != "usedevelopmentstorage=true":
             self.problems.append(
                 f"{name} is not shown but should be a storage account's connection string, or "

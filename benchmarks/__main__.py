@@ -1,6 +1,6 @@
-"""Measure one HTTP call, and the start: what the README states. All in one run, on loopback.
+"""Measure what the README states: all in one run, on loopback.
 
-Not for: sweeps of tens of thousands.
+Here: one HTTP call, and the start. Sweeps are measured by sweeps.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import sweeps
 from emulator.run import Local, ask
 
 CALLS = 1000
@@ -110,8 +111,9 @@ def main() -> None:
     results = cold()
     with Local(graph_options=("--requests", "0")) as local:
         results |= one_call(local)
+    results |= sweeps.measure()
     for name, value in results.items():
-        print(f"{name:45} {value}")
+        print(f"{name:50} {value}")
 
 
 if __name__ == "__main__":

@@ -172,6 +172,8 @@ def test_the_storage_account_is_named_by_name_or_by_uri(environ, uri):
     [
         {"AzureWebJobsStorage": "hunter2-hunter2"},
         {"AzureWebJobsStorage": "AccountName=a;AccountKez=hunter2"},
+        {"AzureWebJobsStorage": "AccountName=;AccountKey=hunter2"},
+        {"AzureWebJobsStorage": "AccountName=a;AccountKey=hunter2;x"},
         {"AzureWebJobsStorage__tableServiceUri": "https://evil.example"},
         {"AzureWebJobsStorage__tableServiceUri": "http://acc1.table.core.windows.net"},
         {

@@ -11,18 +11,21 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from attempts import Attempts, store
+from emulator.azurite import Azurite
 from emulator.run import APP
 from graph import Graph
 from reprocess_timer.sweep import Sweep
 from settings import load
-from tests.e2e.conftest import App, fresh
-from tests.e2e.test_sweep import failures
+from tests.e2e.conftest import App, quiet
+from tests.e2e.test_sweep import ZERO, ago, counts, failures
 
 SOAK = int(os.environ.get("SOAK") or 1)
 DAY = timedelta(days=1)
@@ -34,9 +37,7 @@ _tables = itertools.count()
 def app(azurite):
     """An emulated Graph and identity; the sweeps run in processes of the tests' own."""
     with App(graph_options=("--requests", "0")) as local:
-        shown = local.control("GET", "showcase")["showcase"]
-        local.put(*({"id": one["id"], "state": "delivered"} for one in shown))
-        fresh(local)
+        quiet(local)
         local.control("PATCH", "settings", {"pageSize": 1000})
         local.environ = {
             "GRAPH_ENDPOINT": local.graph_url,
@@ -166,3 +167,93 @@ def test_fourteen_days_in_which_causes_get_fixed(app, monkeypatch, record_proper
     assert 100 < len(deliverable)
     assert settings.sweep_max_attempts == max(map(len, tried.values()))
     assert calls * 3 < naive
+
+
+def test_the_whole_app_keeps_its_attempts_by_managed_identity(azurite_tls):
+    """No key anywhere: a token opens the table, and HTTP attempts are in it; a restart keeps all."""
+    settings = {
+        "AzureWebJobsStorage__tableServiceUri": azurite_tls.uri,
+        "REQUESTS_CA_BUNDLE": str(azurite_tls.certificate),
+        "ATTEMPTS_TABLE": f"badDays{next(_tables)}",
+    }
+    with App(settings=settings, graph_options=("--requests", "0")) as app:
+        quiet(app)
+        (by_hand,) = failures(app, 1, outcomes=["deliveryFailed"])
+        by_sweep = failures(app, 30, outcomes=["deliveryFailed"])
+        reply = app.reprocess(by_hand)
+        time.sleep(0.5)  # it is recorded behind the answer's back
+        before = app.sweep()
+    with App(settings=settings, graph_options=("--requests", "0")) as app:
+        quiet(app)
+        app.put(*({"id": one, "completedDateTime": ago(hours=2)} for one in [by_hand, *by_sweep]))
+        after = app.sweep()
+
+    assert 202 == reply.status
+    assert ZERO | {"found": 31, "due": 30, "accepted": 30, "cooling": 1} == counts(before)
+    assert ZERO | {"found": 31, "cooling": 31} == counts(after)
+
+
+def test_a_table_that_goes_in_the_middle_ends_the_sweep_and_loses_nothing():
+    """What was claimed is tried, the rest is postponed; the invocation says what to check."""
+    with Azurite() as table:
+        settings = {"AzureWebJobsStorage": table.connection_string, "GRAPH_CONCURRENCY": "1"}
+        with App(settings=settings, graph_options=("--requests", "0")) as app:
+            quiet(app)
+            failures(app, 1000)
+            app.control("PATCH", "settings", {"latencyMs": 50})
+            with ThreadPoolExecutor() as pool:
+                sweeping = pool.submit(app.sweep)
+                while not app.calls("batch"):
+                    time.sleep(0.05)
+                table.stop()
+                report = sweeping.result()
+            again = app.sweep()
+
+    assert (False, 1000) == (report["ok"], report["accepted"] + report["postponed"])
+    assert 0 < report["accepted"] < 1000
+    assert "attempts could not be written" in report["error"]
+    assert (False, 0, 0) == (again["ok"], again["found"], again["accepted"])
+    assert "the attempts could not be read" in again["error"]
+    assert "AzureWebJobsStorage" in again["error"]
+
+
+def test_a_lost_table_delays_no_answer():
+    """A reprocess over HTTP is answered as if nothing were; the log says what is not recorded."""
+    with Azurite() as table:
+        settings = {"AzureWebJobsStorage": table.connection_string}
+    with App(settings=settings, graph_options=("--requests", "0")) as app:
+        quiet(app)
+        (request_id,) = failures(app, 1)
+        started = time.monotonic()
+        reply = app.reprocess(request_id)
+        took = time.monotonic() - started
+        (line,) = app.logged("attempt not recorded")
+
+    assert (202, request_id) == (reply.status, line["requestId"])
+    assert took < 1
+
+
+def test_a_long_sweep_says_every_ten_seconds_how_far_it_is(app, monkeypatch, caplog):
+    """Done, of how many, the rate and the time left, by a clock that runs fifty times as fast."""
+    monkeypatch.setenv("IDENTITY_ENDPOINT", app.environ["IDENTITY_ENDPOINT"])
+    monkeypatch.setenv("IDENTITY_HEADER", app.environ["IDENTITY_HEADER"])
+    caplog.set_level("INFO", logger="redeliver")
+    failures(app, 1000)
+    app.control("PATCH", "settings", {"latencyMs": 50})
+    settings = load(app.environ)
+    attempts = Attempts(store(settings))
+
+    Sweep(Graph(settings), attempts, settings, clock=lambda: time.monotonic() * 50).run()
+
+    lines = [json.loads(line) for line in caplog.messages if "sweep progress" in line]
+    assert 1 < len(lines) < 10
+    assert {
+        "event": "sweep progress",
+        "done": lines[-1]["done"],
+        "of": 1000,
+        "throttled": 0,
+        "perSecond": lines[-1]["perSecond"],
+        "secondsLeft": lines[-1]["secondsLeft"],
+    } == lines[-1]
+    assert 0 < lines[0]["done"] < lines[-1]["done"] <= 1000
+    assert lines[0]["secondsLeft"] > lines[-1]["secondsLeft"]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.e2e.conftest import App, fresh
+from tests.e2e.conftest import App, quiet
 
 _numbers = itertools.count()
 ZERO = dict.fromkeys(
@@ -56,12 +56,7 @@ def app():
     """An app of its own for each test: the attempts in its memory start empty."""
     settings = {"SWEEP_SCHEDULE": "0 0 0 1 1 *", "SWEEP_BUDGET_SECONDS": "20"}
     with App(settings=settings, graph_options=("--requests", "0")) as local:
-        shown = [
-            {"id": one["id"], "state": "delivered"}
-            for one in local.control("GET", "showcase")["showcase"]
-        ]
-        local.put(*shown)  # its failures are not of this test
-        fresh(local)
+        quiet(local)
         yield local
 
 
@@ -120,13 +115,13 @@ def test_what_graph_does_not_offer_is_done_without(app, refused):
 
 
 def test_one_poisoned_item_costs_only_itself(app):
-    """One refusal among many is counted and logged, the rest is delivered."""
-    ids = failures(app, 60)
+    """One refusal among a thousand is counted and logged, the rest is delivered."""
+    ids = failures(app, 1000)
     app.fault("batchItem", "status", status=400, code="Poison", requestId=ids[30])
 
     report = app.sweep()
 
-    assert ZERO | {"found": 60, "due": 60, "accepted": 59, "refused": 1} == counts(report)
+    assert ZERO | {"found": 1000, "due": 1000, "accepted": 999, "refused": 1} == counts(report)
     assert [(ids[30], "Poison")] == [
         (line["requestId"], line["graphErrorCode"]) for line in app.logged("reprocess refused")
     ]
@@ -183,6 +178,17 @@ def test_a_bad_page_costs_a_retry(app, kind):
     report = app.sweep()
 
     assert (150, 150, True) == (report["found"], report["accepted"], report["listComplete"])
+
+
+def test_a_page_answered_503_is_waited_for(app):
+    """As long as Graph says, and the list is whole in the end."""
+    failures(app, 150)
+    app.fault("list", "status", status=503, retryAfter="1", skip=1)
+
+    report = app.sweep()
+
+    assert (150, 150, True) == (report["found"], report["accepted"], report["listComplete"])
+    assert report["seconds"]["list"] >= 1
 
 
 @pytest.mark.parametrize("kind", ["foreignNextLink", "circularNextLink"])
