@@ -8,6 +8,8 @@ The two exceptions are what the host must know when it loads the app, `auth_leve
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import functools
 import ipaddress
@@ -41,7 +43,14 @@ _TABLE_SERVICE = re.compile(
     r"(core\.windows\.net|core\.usgovcloudapi\.net|core\.chinacloudapi\.cn|storage\.azure\.net)"
 )
 DEFAULT_SCHEDULE = "0 */15 * * * *"
+DEFAULT_ROLE = "Requests.Reprocess"
+SECRET_BYTES = (24, 64)  # least and most of a Standard Webhooks secret, by its specification
+LINK_SECRET_BYTES = 32  # least; RFC 2104 discourages keys shorter than the hash
+MOST_SECRETS = 10  # that a webhook's signature is compared with
+FAMILIES = ("SWEEP_", "WEBHOOK_", "STATUS_LINK_")  # whose misspelt names are refused
 _NCRONTAB = re.compile(r"[0-9A-Za-z*/,\-]+( +[0-9A-Za-z*/,\-]+){5}")
+_ROLE = re.compile(r"[!-~]{1,120}")
+_POINTER = re.compile(r"(/([^/~]|~[01])*)+")  # RFC 6901, but not the empty one: that is no setting
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -63,8 +72,13 @@ class Settings:
     graph_requests_path: str
     graph_endpoint: str | None
     azure_client_id: str | None
+    caller_role: str
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    webhook_request_id_pointer: str
     http_budget_seconds: int
     status_retry_after_seconds: int
+    status_link_secret: str = field(repr=False)
+    status_link_hours: int
     sweep_dry_run: bool
     sweep_access_packages: tuple[str, ...]
     sweep_window_days: int
@@ -102,6 +116,28 @@ def auth_level(environ: Mapping[str, str] = os.environ) -> str:
     return "anonymous" if _text(environ, "HTTP_AUTH_LEVEL") == "anonymous" else "function"
 
 
+def caller_role(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the app role that a caller must carry; None when it is set wrongly: then nobody may.
+
+    Read apart from the rest, so that an unknown caller learns nothing of wrong settings.
+    """
+    role = _text(environ, "CALLER_ROLE") or DEFAULT_ROLE
+    return role if _ROLE.fullmatch(role) else None
+
+
+def webhook_key(secret: str) -> bytes | None:
+    """Return the key that `whsec_` and base64 stand for (Standard Webhooks); None if it is wrong.
+
+    Padding may be missing, as the reference library allows.
+    """
+    text = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return key if SECRET_BYTES[0] <= len(key) <= SECRET_BYTES[1] else None
+
+
 def sweep_schedule(environ: Mapping[str, str] = os.environ) -> str:
     """Return the NCRONTAB schedule (UTC) that the host is told at load."""
     schedule = _text(environ, "SWEEP_SCHEDULE")
@@ -130,8 +166,13 @@ def load(environ: Mapping[str, str]) -> Settings:
         ),
         graph_endpoint=read.loopback("GRAPH_ENDPOINT"),
         azure_client_id=next(iter(read.guids("AZURE_CLIENT_ID", most=1)), None),
+        caller_role=read.role(),
+        webhook_secrets=read.webhook_secrets(),
+        webhook_request_id_pointer=read.pointer("WEBHOOK_REQUEST_ID_POINTER", "/requestId"),
         http_budget_seconds=read.whole("HTTP_BUDGET_SECONDS", 60, 1, 200),
         status_retry_after_seconds=read.whole("STATUS_RETRY_AFTER_SECONDS", 30, 1, 3600),
+        status_link_secret=read.link_secret(),
+        status_link_hours=read.whole("STATUS_LINK_HOURS", 24, 1, 720),
         sweep_dry_run=read.choice("SWEEP_DRY_RUN", "false", ("false", "true")) == "true",
         sweep_access_packages=read.guids("SWEEP_ACCESS_PACKAGES", most=1000),
         sweep_window_days=read.whole("SWEEP_WINDOW_DAYS", 14, 1, 365),
@@ -150,7 +191,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     )
     read.loaded_by_the_host()
     read.contradictions(settings)
-    read.misspelt_sweep_settings()
+    read.misspelt()
     if read.problems:
         raise SettingsError(read.problems)
     return settings
@@ -177,7 +218,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def wrong(self, name: str, should_be: str) -> None:
-        """Note a problem. None of these settings is a secret, so the value is shown, cut short."""
+        """Note a problem of a setting that is no secret, so the value is shown, cut short."""
         value = _text(self.environ, name)
         self.problems.append(f"{name} is {value[:80]!r} but should be {should_be}")
 
@@ -264,6 +305,63 @@ class _Reader:
         suffix = STORAGE_SUFFIXES.get(cloud, STORAGE_SUFFIXES["global"])
         return f"https://{account}.table.{suffix}" if account else None
 
+    def role(self) -> str:
+        role = caller_role(self.environ)
+        if role is None:
+            self.wrong("CALLER_ROLE", "the value of an app role, without blanks")
+        return role or DEFAULT_ROLE
+
+    def pointer(self, name: str, default: str) -> str:
+        value = _text(self.environ, name) or default
+        if len(value) > 500 or not _POINTER.fullmatch(value):
+            self.wrong(name, "a JSON Pointer (RFC 6901) such as /issue/fields/requestId")
+            return default
+        return value
+
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Read secrets, newest first. What is wrong is told by position, never by value."""
+        name, (least, most) = "WEBHOOK_SECRETS", SECRET_BYTES
+        value = _text(self.environ, name)
+        if not value or self.unresolved(name):
+            return ()
+        secrets = [part.strip() for part in value.split(",")]
+        for n, secret in enumerate(secrets, 1):
+            standard = secret.startswith("whsec_")
+            if standard and webhook_key(secret) is None:
+                should_be = f"whsec_ and the base64 of {least} to {most} bytes"
+                self.problems.append(f"{name}: secret {n} should be {should_be}")
+            elif not standard and len(secret.encode(errors="surrogateescape")) < least:
+                self.problems.append(f"{name}: secret {n} should be at least {least} bytes long")
+        if len(secrets) > MOST_SECRETS:
+            self.problems.append(f"{name} should be at most {MOST_SECRETS} secrets")
+        return tuple(dict.fromkeys(secrets))
+
+    def link_secret(self) -> str:
+        """Read the secret of status links, empty when there is none. Its value is never told."""
+        name = "STATUS_LINK_SECRET"
+        value = _text(self.environ, name)
+        if (
+            value
+            and not self.unresolved(name)
+            and len(value.encode(errors="surrogateescape")) < LINK_SECRET_BYTES
+        ):
+            self.problems.append(f"{name} should be at least {LINK_SECRET_BYTES} bytes long")
+        return value
+
+    def unresolved(self, name: str) -> bool:
+        """Refuse a reference in place of the secret: where it cannot be resolved, it is the value.
+
+        https://learn.microsoft.com/azure/app-service/app-service-key-vault-references; anybody
+        could guess that "secret".
+        """
+        found = _text(self.environ, name).lower().startswith("@microsoft.")
+        if found:
+            self.problems.append(
+                f"{name} is a reference that the platform has not resolved: check the vault, the "
+                "secret's name, and that the app's identity may read it"
+            )
+        return found
+
     def loaded_by_the_host(self) -> None:
         level = _text(self.environ, "HTTP_AUTH_LEVEL")
         if level not in {"", "function", "anonymous"}:
@@ -293,12 +391,14 @@ class _Reader:
                 f"less than SWEEP_WINDOW_DAYS ({settings.sweep_window_days} days)",
             )
 
-    def misspelt_sweep_settings(self) -> None:
-        """Refuse unknown SWEEP_ names: a misspelt SWEEP_DRY_RUN must not run for real."""
-        known = [n.upper() for n in Settings.__dataclass_fields__ if n.startswith("sweep_")]
-        known.append("SWEEP_SCHEDULE")
+    def misspelt(self) -> None:
+        """Refuse unknown names of these families: a misspelt SWEEP_DRY_RUN must not run for real.
+
+        Nor must a misspelt WEBHOOK_SECRETS leave the webhook without its signatures.
+        """
+        known = [name.upper() for name in Settings.__dataclass_fields__] + ["SWEEP_SCHEDULE"]
         for name in sorted(self.environ):
-            if name.upper().startswith("SWEEP_") and name not in known:
+            if name.upper().startswith(FAMILIES) and name not in known:
                 like = difflib.get_close_matches(name.upper(), known, n=1)
                 hint = f"; did you mean {like[0]}?" if like else ""
                 self.problems.append(f"{name} is not a setting of this app{hint}")

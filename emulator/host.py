@@ -174,9 +174,9 @@ class Host:
         http = protos.message(
             method=request.method,
             url=str(request.url),
-            headers={k.lower(): v for k, v in request.headers.items()},
+            headers={k.lower(): v for k, v in _joined(request.headers).items()},
             params=decoded,
-            query={k: v for k, v in request.query.items() if v},
+            query={k: v for k, v in _joined(request.query).items() if v},
             body=protos.TypedData(bytes=await request.read()),
         )
         value, problem = await self.invoke(function, protos.TypedData(http=http))
@@ -241,6 +241,11 @@ class Host:
 
 def _decode_segment(segment: str) -> str:
     return "%2F".join(unquote(part) for part in re.split("%2[fF]", segment))
+
+
+def _joined(pairs: Any) -> dict[str, str]:
+    """Return a header's or parameter's values as the real host hands them on: one text, commas."""
+    return {name: ",".join(pairs.getall(name)) for name in pairs}
 
 
 def application(host: Host) -> web.Application:

@@ -203,6 +203,9 @@ def hints(local: Local) -> str:
     shown = local.control("GET", "showcase")["showcase"]
     ids = "\n".join(f"    {one['id']}  {one['what']}" for one in shown)
     first, key = shown[0]["id"], f"-H 'x-functions-key: {local.function_key}'"
+    secret = local.settings.get("WEBHOOK_SECRETS", "").partition(",")[0]
+    body = json.dumps({"requestId": shown[0]["id"]})
+    signature = f"$(printf %s '{body}' | openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //')"
     return f"""
 Redeliver runs on {local.url} with an emulated Graph ({local.graph_url}).
 
@@ -215,6 +218,10 @@ Redeliver runs on {local.url} with an emulated Graph ({local.graph_url}).
     curl -i -X POST {key} {local.url}/api/requests/{first}/reprocess
     curl -i {key} {local.url}/api/requests/{first}
     curl -i -X POST {key} '{local.url}/api/requests/{shown[-1]["id"]}/reprocess?dryRun=true'
+  the same as a ticketing system asks for it, its body signed; and what works and what does not:
+    curl -i -X POST {key} -H "X-Hub-Signature-256: sha256={signature}" \
+-d '{body}' {local.url}/api/webhook
+    curl -i {key} {local.url}/api/diagnosis
   the sweep runs every minute; run it now, and read its log line below:
     curl -i -X POST -H 'x-functions-key: {local.master_key}' -H 'Content-Type: application/json' \
 -d '{{"input": null}}' {local.url}/admin/functions/sweep
@@ -225,7 +232,12 @@ Ctrl-C ends it.
 
 def main() -> int:
     """Run until told to stop; return the exit code."""
-    defaults = {"SWEEP_SCHEDULE": "0 * * * * *", "SWEEP_MIN_AGE_MINUTES": "60"}
+    defaults = {
+        "SWEEP_SCHEDULE": "0 * * * * *",
+        "SWEEP_MIN_AGE_MINUTES": "60",
+        "STATUS_LINK_SECRET": secrets.token_hex(32),
+        "WEBHOOK_SECRETS": secrets.token_hex(16),
+    }
     try:
         port, graph_port = (
             int(os.environ.get(n) or d) for n, d in (("PORT", 7071), ("GRAPH_PORT", 0))

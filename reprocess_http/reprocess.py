@@ -5,18 +5,18 @@ Not for: HTTP, neither ours (answers.py) nor Graph's (../graph.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from graph import GraphError, GraphRefused, RequestNotFound
+from reprocess_http.recent import STALE_FOR
 
 if TYPE_CHECKING:
     from attempts import Recorder
     from graph import Deadline, Graph, Request
+    from reprocess_http.recent import Recent
 
-# Right after its 202 Graph may still show the old failure, for how long is not published.
-STALE_FOR = timedelta(minutes=5)
 POLL_SECONDS = 3.0  # between two reads while a caller waits
 
 ENDED = {
@@ -61,6 +61,7 @@ class NotReprocessable(Exception):
 def reprocess(  # noqa: PLR0913 - one call's inputs
     graph: Graph,
     recorder: Recorder,
+    recent: Recent,
     request_id: str,
     deadline: Deadline,
     *,
@@ -74,12 +75,14 @@ def reprocess(  # noqa: PLR0913 - one call's inputs
     if dry_run:
         return look(graph, request_id, deadline)
     try:
-        accepted = graph.reprocess(request_id, deadline)
+        with recent.alone(request_id, deadline.left()):
+            accepted = graph.reprocess(request_id, deadline)
+            recent.add(request_id, accepted.at)
     except RequestNotFound:
         raise
     except GraphRefused as refusal:
-        result = _after_refusal(graph, request_id, refusal, deadline)
-        accepted_at = None
+        accepted_at = recent.get(request_id)
+        result = _after_refusal(graph, request_id, refusal, deadline, accepted_at)
     else:
         recorder.record(request_id, datetime.now(UTC))
         accepted_at = accepted.at
@@ -97,11 +100,20 @@ def reprocess(  # noqa: PLR0913 - one call's inputs
 
 
 def _after_refusal(
-    graph: Graph, request_id: str, refusal: GraphRefused, deadline: Deadline
+    graph: Graph,
+    request_id: str,
+    refusal: GraphRefused,
+    deadline: Deadline,
+    accepted_at: datetime | None,
 ) -> Result:
-    """Read the request to tell what Graph's refusal means. Raises NotReprocessable."""
+    """Read the request to tell what Graph's refusal means. Raises NotReprocessable.
+
+    A failure older than our own acceptance of a moment ago is stale: it is being delivered.
+    """
     request = graph.read(request_id, deadline)
     outcome = _standing(graph, request)
+    if _is_stale(request, accepted_at):
+        return replace(_already("alreadyDelivering", request), accepted_at=accepted_at)
     if outcome in {"alreadyDelivering", "alreadyDelivered"}:
         return _already(outcome, request)
     if outcome == "wouldReprocess":

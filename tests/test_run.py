@@ -79,11 +79,12 @@ def test_the_printed_curl_lines_work_when_pasted(run):
         subprocess.run(line, shell=True, capture_output=True, text=True).stdout for line in lines
     ]
 
-    assert ["202 Accepted", "200 OK", "200 OK", "202 Accepted"] == [
+    assert ["202 Accepted", "200 OK", "200 OK", "202 Accepted", "200 OK", "202 Accepted"] == [
         answer.splitlines()[0].removeprefix("HTTP/1.1 ") for answer in answers
     ]
     assert '"outcome": "accepted"' in answers[0]
     assert '"outcome": "wouldReprocess"' in answers[2]
+    assert '"outcome": "alreadyDelivering"' in answers[3]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

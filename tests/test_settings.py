@@ -204,3 +204,116 @@ def test_the_connection_string_is_not_in_the_settings_text():
         loaded.storage_connection,
         "hunter2" in repr(loaded),
     )
+
+
+GOOD = "a secret of 24 bytes, yes".replace(",", ";")
+STANDARD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_webhook_secrets_are_read_newest_first_and_never_shown():
+    """Several are good at once, so that a secret can be changed without a gap."""
+    loaded = settings.load(
+        {"WEBHOOK_SECRETS": f"{STANDARD} , {GOOD}", "STATUS_LINK_SECRET": "s" * 32}
+    )
+
+    assert ((STANDARD, GOOD), "s" * 32) == (loaded.webhook_secrets, loaded.status_link_secret)
+    assert not any(secret in repr(loaded) for secret in (STANDARD, GOOD, "s" * 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        (
+            "WEBHOOK_SECRETS",
+            f"{GOOD},short",
+            "WEBHOOK_SECRETS: secret 2 should be at least 24 bytes long",
+        ),
+        (
+            "WEBHOOK_SECRETS",
+            f"{GOOD},",
+            "WEBHOOK_SECRETS: secret 2 should be at least 24 bytes long",
+        ),
+        (
+            "WEBHOOK_SECRETS",
+            "whsec_c2hvcnQ=",
+            "WEBHOOK_SECRETS: secret 1 should be whsec_ and the base64 of 24 to 64 bytes",
+        ),
+        (
+            "WEBHOOK_SECRETS",
+            "whsec_" + "!" * 40,
+            "WEBHOOK_SECRETS: secret 1 should be whsec_ and the base64 of 24 to 64 bytes",
+        ),
+        (
+            "WEBHOOK_SECRETS",
+            ",".join(f"{GOOD}{n}" for n in range(11)),
+            "WEBHOOK_SECRETS should be at most 10 secrets",
+        ),
+        ("STATUS_LINK_SECRET", "x" * 31, "STATUS_LINK_SECRET should be at least 32 bytes long"),
+        (
+            "STATUS_LINK_SECRET",
+            "@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/link)",
+            (
+                "STATUS_LINK_SECRET is a reference that the platform has not resolved: check the vault, "
+                "the secret's name, and that the app's identity may read it"
+            ),
+        ),
+        (
+            "WEBHOOK_SECRETS",
+            "@Microsoft.KeyVault(VaultName=vault;SecretName=hook)",
+            (
+                "WEBHOOK_SECRETS is a reference that the platform has not resolved: check the vault, "
+                "the secret's name, and that the app's identity may read it"
+            ),
+        ),
+    ],
+)
+def test_a_weak_secret_is_refused_and_its_value_not_told(name, value, problem):
+    """What is wrong is told by position; a reference that was not resolved is no secret."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({name: value})
+
+    assert [problem] == caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CALLER_ROLE", "two words"),
+        ("CALLER_ROLE", "x" * 121),
+        ("WEBHOOK_REQUEST_ID_POINTER", "requestId"),
+        ("WEBHOOK_REQUEST_ID_POINTER", "/a~2b"),
+        ("WEBHOOK_REQUEST_ID_POINTER", "/a~"),
+        ("WEBHOOK_REQUEST_ID_POINTER", "$.requestId"),
+        ("STATUS_LINK_HOURS", "0"),
+        ("STATUS_LINK_HOURS", "721"),
+    ],
+)
+def test_roles_pointers_and_hours_are_checked(name, value):
+    """What cannot be meant is named before anybody calls."""
+    with pytest.raises(settings.SettingsError, match=name):
+        settings.load({name: value})
+
+
+def test_a_wrong_role_is_nobodys():
+    """The door stays closed rather than falling back to the default role."""
+    assert ("Requests.Reprocess", "Other.Role", None) == (
+        settings.caller_role({}),
+        settings.caller_role({"CALLER_ROLE": " Other.Role "}),
+        settings.caller_role({"CALLER_ROLE": "two words"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WEBHOOK_SECRET", "WEBHOOK_SECRETS"),
+        ("STATUS_LINK_SECRETS", "STATUS_LINK_SECRET"),
+        ("webhook_secrets", "WEBHOOK_SECRETS"),
+    ],
+)
+def test_a_misspelt_secret_does_not_leave_the_door_open(name, meant):
+    """The name is told, the value is not."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({name: GOOD})
+
+    assert [f"{name} is not a setting of this app; did you mean {meant}?"] == caught.value.problems

@@ -365,13 +365,15 @@ def test_one_log_line_per_call_tells_what_happened(app):
         "requestId",
         "status",
         "outcome",
+        "caller",
         "graphRequestId",
         "clientRequestId",
         "milliseconds",
         "correlationId",
     } == set(line)
-    assert ("accepted", reply.headers["x-correlation-id"]) == (
+    assert ("accepted", "function key", reply.headers["x-correlation-id"]) == (
         line["outcome"],
+        line["caller"],
         line["correlationId"],
     )
     everything = "\n".join(app.lines)

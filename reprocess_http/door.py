@@ -1,0 +1,162 @@
+"""The door: who is calling, found out before anything is called and before any input is looked at.
+
+Not for: checking function keys, which the Functions host does; nor for telling a caller why not.
+What is refused has its reason in the log, never in the answer.
+
+Under `anonymous` App Service authentication stands in front and says who calls in the header
+X-MS-CLIENT-PRINCIPAL, https://learn.microsoft.com/azure/app-service/
+configure-authentication-user-identities. It keeps callers from setting that header themselves only
+while it is on, so the header counts only where the platform says so (`WEBSITE_AUTH_ENABLED`).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import settings as app_settings
+from reprocess_http import signatures, status_link, strict_json
+from settings import SettingsError, is_guid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRINCIPAL = "x-ms-client-principal"
+LONGEST_PRINCIPAL = 65536  # characters
+# Claims are listed by the names of the token, or by the long ones that .NET maps them to.
+_SCHEMAS = "http://schemas.microsoft.com"
+ROLES = {"roles", f"{_SCHEMAS}/ws/2008/06/identity/claims/role"}
+APPLICATION = ("appid", "azp")
+USER = ("oid", f"{_SCHEMAS}/identity/claims/objectidentifier")
+SCOPES = ("scp", f"{_SCHEMAS}/identity/claims/scope")  # only a token for a user has scopes
+
+# Logic Apps and Power Automate send it along with every call that a workflow makes.
+WORKFLOW_RUN = "x-ms-workflow-run-id"
+
+
+class Refused(Exception):
+    """The caller does not get in; the text is for the log, not for the caller."""
+
+
+class Unauthorized(Refused):
+    """The caller could not be identified."""
+
+
+class Forbidden(Refused):
+    """The caller is known but lacks the role."""
+
+    def __init__(self, caller: str) -> None:
+        """Keep who it was, for the log."""
+        super().__init__("the caller lacks CALLER_ROLE")
+        self.caller = caller
+
+
+def caller(headers: Mapping[str, str], level: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return who is calling. Raises Unauthorized, Forbidden.
+
+    `level` is what the host was told at load: under `function` it has checked the key.
+    """
+    if level == "function":
+        return "function key"
+    if environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() not in {"true", "1"}:
+        raise Unauthorized("the platform's authentication is not on")
+    principal = _principal(headers.get(PRINCIPAL, ""))
+    who = _who(principal)
+    role = app_settings.caller_role(environ)
+    if role is None or role not in _values(principal, ROLES | _own_role_claim(principal)):
+        raise Forbidden(who)
+    return who
+
+
+def webhook(headers: Mapping[str, str], body: bytes, level: str, now: float) -> str:
+    """Return which secret signed this body; without secrets, only a function key gets in.
+
+    `now` is in seconds since 1970. Raises Unauthorized; SettingsError only under `function`, where
+    the caller is known already.
+    """
+    try:
+        secrets = app_settings.current().webhook_secrets
+    except SettingsError as error:
+        if level == "function":
+            raise
+        raise Unauthorized(f"settings are wrong: {error}") from error
+    if not secrets:
+        if level == "function":
+            return "function key"
+        raise Unauthorized("there are no WEBHOOK_SECRETS")
+    try:
+        position = signatures.verify(headers, body, secrets, now)
+    except signatures.InvalidSignature as error:
+        raise Unauthorized(str(error)) from error
+    return f"webhook secret {position}"
+
+
+def link(request_id: str, given: Mapping[str, str], now: float) -> int:
+    """Return when the status link that was called expires (Unix seconds). Raises Unauthorized."""
+    try:
+        secret = app_settings.current().status_link_secret
+        return status_link.verify(secret, request_id, given, now)
+    except (SettingsError, status_link.InvalidLink) as error:
+        raise Unauthorized(str(error)) from error
+
+
+def workflow_run(headers: Mapping[str, str]) -> str | None:
+    """Return the run id of the workflow that calls, when it came along and looks like one."""
+    run = headers.get(WORKFLOW_RUN, "")
+    return run if re.fullmatch(r"[0-9A-Za-z_-]{1,100}", run) else None
+
+
+def _principal(header: str) -> dict[str, Any]:
+    """Decode the header. Raises Unauthorized.
+
+    Only Microsoft Entra (`aad`) counts: another provider's roles would be somebody else's.
+    """
+    if not header or len(header) > LONGEST_PRINCIPAL:
+        raise Unauthorized("there is no principal")
+    try:
+        principal = strict_json.loads(base64.b64decode(header, validate=True))
+    except ValueError as error:
+        raise Unauthorized("the principal cannot be read") from error
+    if (
+        not isinstance(principal, dict)
+        or principal.get("auth_typ") != "aad"
+        or not isinstance(principal.get("claims"), list)
+    ):
+        raise Unauthorized("the principal is not one of Microsoft Entra")
+    return principal
+
+
+def _who(principal: dict[str, Any]) -> str:
+    """Return the application or the user by id. Raises Unauthorized when there is neither."""
+    application = _id(principal, APPLICATION)
+    user = _id(principal, USER)
+    for_user = _values(principal, set(SCOPES)) and "app" not in _values(principal, {"idtyp"})
+    if user and (for_user or not application):
+        return f"user {user}" + (f" through application {application}" if application else "")
+    if application:
+        return f"application {application}"
+    raise Unauthorized("the principal names neither an application nor a user")
+
+
+def _id(principal: dict[str, Any], names: tuple[str, ...]) -> str:
+    return next((v.lower() for v in _values(principal, set(names)) if is_guid(v)), "")
+
+
+def _own_role_claim(principal: dict[str, Any]) -> set[str]:
+    """Return the claim type that the principal itself says roles are listed under."""
+    name = principal.get("role_typ")
+    return {name} if isinstance(name, str) and name else set()
+
+
+def _values(principal: dict[str, Any], types: set[str]) -> list[str]:
+    """Return the values of all claims of these types; what is no claim is left out."""
+    return [
+        claim["val"]
+        for claim in principal["claims"]
+        if isinstance(claim, dict)
+        and isinstance(claim.get("typ"), str)
+        and claim["typ"] in types
+        and isinstance(claim.get("val"), str)
+    ]

@@ -1,0 +1,189 @@
+"""signatures.py: published vectors, the reference library, and every way to get it wrong."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import string
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
+from reprocess_http.signatures import InvalidSignature, verify
+
+NOW = 1614265330
+BODY = b'{"test": 2432232314}'
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PLAIN = "It's a Secret to Everybody"
+# The vector of the Standard Webhooks reference libraries.
+STANDARD = {
+    "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    "webhook-timestamp": "1614265330",
+    "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+}
+# The vector of https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries.
+GITHUB_BODY = b"Hello, World!"
+GITHUB = {
+    "x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+}
+SHA1 = "sha1=" + "0" * 40
+
+
+def hub(secret, body, name="x-hub-signature"):
+    return {name: "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def refused(headers, body=BODY, keys=(SECRET,), now=NOW):
+    """Whether exactly our own error is raised."""
+    try:
+        verify(headers, body, keys, now)
+    except InvalidSignature:
+        return True
+    return False
+
+
+def test_the_published_vectors_verify():
+    """Standard Webhooks, GitHub, and the same digest in the WebSub header."""
+    assert 1 == verify(STANDARD, BODY, [SECRET], NOW)
+    assert 1 == verify(GITHUB, GITHUB_BODY, [PLAIN], NOW)
+    assert 1 == verify(
+        {"x-hub-signature": GITHUB["x-hub-signature-256"]}, GITHUB_BODY, [PLAIN], NOW
+    )
+
+
+@given(
+    key=st.binary(min_size=24, max_size=64),
+    text=st.text(max_size=200),
+    shift=st.integers(-300, 300),
+)
+def test_what_the_reference_library_signs_verifies(key, text, shift):
+    """Any key, any body, any clock within five minutes."""
+    secret = "whsec_" + base64.b64encode(key).decode()
+    body = json.dumps({"text": text})
+    at = datetime.fromtimestamp(NOW, UTC)
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": Webhook(secret).sign("msg_1", at, body),
+    }
+
+    assert 1 == verify(headers, body.encode(), [secret], NOW + shift)
+
+
+def test_what_verifies_here_verifies_in_the_reference_library():
+    """Both ways: the library takes what we take."""
+    now = int(datetime.now(UTC).timestamp())
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    digest = hmac.new(key, f"msg_1.{now}.".encode() + BODY, hashlib.sha256).digest()
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
+
+    assert 1 == verify(headers, BODY, [SECRET], now)
+    assert {"test": 2432232314} == Webhook(SECRET).verify(BODY, headers)
+
+
+def test_secrets_rotate_without_a_gap():
+    """Any of several secrets will do, and the answer says which; an old one counts until it goes."""
+    newest = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+    assert 2 == verify(STANDARD, BODY, [newest, SECRET], NOW)
+    assert 2 == verify(GITHUB, GITHUB_BODY, [newest, PLAIN], NOW)
+    assert refused(STANDARD, keys=[newest])
+
+
+def test_a_list_of_signatures_needs_one_that_fits():
+    """A sender that rotates signs with both keys; versions that we do not know are left alone."""
+    several = f"v1,{base64.b64encode(bytes(32)).decode()} v1a,AAAA {STANDARD['webhook-signature']}"
+
+    assert 1 == verify(STANDARD | {"webhook-signature": several}, BODY, [SECRET], NOW)
+
+
+@pytest.mark.parametrize("late", [-301, 301, 10**9])
+def test_a_timestamp_further_than_five_minutes_from_now_is_refused(late):
+    """Both ways: an old delivery is a replay, one from the future could be replayed later."""
+    assert refused(STANDARD, now=NOW + late)
+
+
+def test_every_scheme_that_is_present_must_fit():
+    """A signature that does not fit is not outweighed by one that does."""
+    good = STANDARD | hub(SECRET, BODY) | hub(SECRET, BODY, "x-hub-signature-256")
+
+    assert 1 == verify(good, BODY, [SECRET], NOW)
+    assert refused(good | {"x-hub-signature-256": "sha256=" + "0" * 64})
+    assert refused(good | {"x-hub-signature": "sha256=" + "0" * 64})
+    assert refused(good | {"webhook-signature": "v1,AAAA"})
+
+
+def test_sha1_counts_for_nothing():
+    """GitHub sends it beside its SHA-256 signature; alone it is no signature."""
+    assert 1 == verify(GITHUB | {"x-hub-signature": SHA1}, GITHUB_BODY, [PLAIN], NOW)
+    digest = hmac.new(PLAIN.encode(), GITHUB_BODY, hashlib.sha1).hexdigest()
+    assert refused({"x-hub-signature": f"sha1={digest}"}, GITHUB_BODY, [PLAIN])
+    assert refused({"x-hub-signature-256": f"sha1={digest}"}, GITHUB_BODY, [PLAIN])
+
+
+def test_the_signed_bytes_cannot_be_cut_differently():
+    """`a` + `1` + `2.{}` and `a.1` + `2` + `{}` are the same bytes: an id with a dot is refused."""
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    digest = hmac.new(key, f"a.1.{NOW}.{{}}".encode(), hashlib.sha256).digest()
+    headers = {
+        "webhook-id": "a.1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
+
+    assert refused(headers, b"{}")
+
+
+CASES = [
+    (STANDARD, BODY, SECRET),
+    (GITHUB, GITHUB_BODY, PLAIN),
+    (hub(PLAIN, BODY), BODY, PLAIN),
+]
+
+
+@pytest.mark.parametrize(("headers", "body", "secret"), CASES)
+def test_no_single_changed_character_verifies(headers, body, secret):
+    """Every character of every header, and every bit of the body."""
+    assert not refused(headers, body, [secret])
+    for name, value in headers.items():
+        for n in range(len(value)):
+            others = set(string.printable + "é\u0661\udcff\0") - {value[n]}
+            tried = [value[:n] + other + value[n + 1 :] for other in others]
+            tried += [value[:n], value[:n] + value[n + 1 :], value[:n] + value[n] + value[n:]]
+            for changed in tried:
+                assert refused(headers | {name: changed}, body, [secret]), (name, changed)
+    for n in range(len(body) * 8):
+        flipped = bytearray(body)
+        flipped[n // 8] ^= 1 << n % 8
+        assert refused(headers, bytes(flipped), [secret])
+
+
+@pytest.mark.parametrize(("headers", "body", "secret"), CASES)
+@settings(max_examples=300)
+@given(data=st.data())
+def test_garbage_is_refused_and_never_breaks(headers, body, secret, data):
+    """Whatever stands in a header, the only error is ours."""
+    name = data.draw(st.sampled_from(sorted(headers)))
+    garbage = data.draw(
+        st.text(max_size=5000) | st.text("v1,= sha256abcdef0123456789+/", max_size=200)
+    )
+
+    assert garbage == headers[name] or refused(headers | {name: garbage}, body, [secret])
+    assert refused({k: v for k, v in headers.items() if k != name}, body, [secret])
+
+
+@given(
+    st.dictionaries(st.sampled_from([*STANDARD, *GITHUB, "x-hub-signature"]), st.text()),
+    st.binary(),
+)
+def test_nothing_made_up_verifies(headers, body):
+    """Any headers, any body."""
+    assert refused(headers, body)
