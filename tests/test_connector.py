@@ -1,0 +1,266 @@
+"""The connector's definition is valid and says exactly what the app does."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV2SpecValidator, validate
+
+import function_app
+from reprocess_http import answers
+from tests.e2e.conftest import app, running  # noqa: F401 - fixtures of the whole app
+from tests.e2e.test_http import new
+
+FOLDER = Path(__file__).parent.parent / "connector"
+DEFINITION = json.loads((FOLDER / "apiDefinition.swagger.json").read_text())
+PROPERTIES = json.loads((FOLDER / "apiProperties.json").read_text())["properties"]
+OPERATIONS = {
+    (method.upper(), path): operation
+    for path, item in DEFINITION["paths"].items()
+    for method, operation in item.items()
+}
+# Routes of the app that the connector leaves out, and why.
+LEFT_OUT = {
+    ("POST", "/webhook"): "takes a ticketing system's own signed payload; a flow knows the id",
+}
+# Operations of the connector whose routes are still being built; empty when the app is whole.
+NOT_YET = {("GET", "/status/{requestId}"), ("GET", "/diagnosis")}
+# Problems that only routes give which the connector leaves out.
+WEBHOOK_ONLY: set[str] = set()
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@functools.cache  # an app gives its functions once
+def routes():
+    """Every HTTP route of the app, with its level, as azure-functions indexes it."""
+    found = {}
+    for function in function_app.app.get_functions():
+        trigger = function.get_trigger().get_dict_repr()
+        if trigger["type"] == "httpTrigger":
+            for method in trigger["methods"]:
+                found[str(method.value), "/" + trigger["route"]] = trigger["authLevel"].value
+    return found
+
+
+def check(reply, method, path):
+    """Assert that the definition foresees a reply: status, headers, every member of the body."""
+    told = OPERATIONS[method, path]["responses"][str(reply.status)]
+    assert set() == {name.lower() for name in told["headers"]} - set(reply.headers)
+    schema = copy.deepcopy(told["schema"])
+    definitions = copy.deepcopy(DEFINITION["definitions"])
+    for definition in definitions.values():
+        definition["additionalProperties"] = False  # no member that the definition does not have
+    jsonschema.validate(
+        reply.body,
+        schema | {"definitions": definitions},
+        format_checker=jsonschema.FormatChecker(),
+    )
+    problem = schema["$ref"].endswith("/Problem")
+    expected = "application/problem+json" if problem else "application/json"
+    assert expected == reply.headers["content-type"].partition(";")[0]
+    return reply.body.get("outcome") or reply.body.get("type", "").rpartition(":")[2]
+
+
+# ---- the definition by itself --------------------------------------------------------------------
+
+
+def test_it_is_valid_openapi_2():
+    """Power Platform takes nothing newer."""
+    validate(DEFINITION, cls=OpenAPIV2SpecValidator)
+
+    assert "2.0" == DEFINITION["swagger"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda o: o["operationId"])
+def test_an_operation_has_what_a_flow_author_sees(operation):
+    """PascalCase id, a summary in sentence case, a description, and labels on every parameter."""
+    assert re.fullmatch(r"([A-Z][a-z]+)+", operation["operationId"])
+    assert re.fullmatch(r"[A-Z][a-z ]+", operation["summary"])
+    assert operation["description"].endswith(".")
+    assert operation["x-ms-visibility"] in {"important", "advanced", "internal"}
+    for parameter in operation["parameters"]:
+        assert_labelled(parameter)
+        if parameter["in"] == "path":
+            assert (True, "single") == (parameter["required"], parameter["x-ms-url-encoding"])
+    for answer in operation["responses"].values():
+        for header in answer["headers"].values():
+            assert header["description"].endswith(".")
+            assert header["x-ms-summary"]
+
+
+def assert_labelled(part):
+    assert part["description"].endswith(".")
+    assert part["x-ms-summary"]
+    assert part["x-ms-visibility"] in {"important", "advanced", "internal"}
+    # A hidden parameter that is required needs a default, or no call can be made.
+    if part.get("required") is True and part["x-ms-visibility"] == "internal":
+        assert "default" in part
+
+
+def properties(schema):
+    """Every property in a schema, at any depth."""
+    for part in schema.get("properties", {}).values():
+        yield part
+        yield from properties(part)
+    if "items" in schema:
+        yield from properties(schema["items"])
+
+
+@pytest.mark.parametrize("name", DEFINITION["definitions"])
+def test_every_property_is_labelled(name):
+    """What has no label shows as a raw name in a flow."""
+    found = list(properties(DEFINITION["definitions"][name]))
+
+    assert found
+    for part in found:
+        assert_labelled(part)
+
+
+def test_operation_ids_differ():
+    """Flows refer to them."""
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+
+    assert sorted(set(ids)) == sorted(ids)
+
+
+def test_the_connection_asks_for_the_key_that_the_definition_sends():
+    """One secret text, sent as x-functions-key."""
+    (scheme,) = DEFINITION["securityDefinitions"].values()
+
+    assert {"type": "apiKey", "in": "header", "name": "x-functions-key"} == scheme
+    assert {"api_key": "securestring"} == {
+        name: parameter["type"] for name, parameter in PROPERTIES["connectionParameters"].items()
+    }
+
+
+def test_the_icon_is_a_square_png_on_the_brand_colour():
+    """230 by 230 pixels, its background as apiProperties.json says."""
+    raw = (FOLDER / "icon.png").read_bytes()
+    start = raw.index(b"IDAT") + 4
+    (length,) = struct.unpack(">I", raw[start - 8 : start - 4])
+    pixels = zlib.decompress(raw[start : start + length])
+
+    assert (b"\x89PNG\r\n\x1a\n", (230, 230)) == (raw[:8], struct.unpack(">II", raw[16:24]))
+    assert PROPERTIES["iconBrandColor"] == "#" + pixels[1:4].hex()
+
+
+# ---- the definition and the app's code -----------------------------------------------------------
+
+
+def test_routes_and_methods_are_the_apps():
+    """All of the app's, but for those left out with a reason."""
+    app_has = set(routes())
+
+    assert "/api" == DEFINITION["basePath"]
+    assert app_has - set(LEFT_OUT) == set(OPERATIONS) - NOT_YET
+    assert set() == NOT_YET & app_has  # what is built is no longer "not yet"
+
+
+def test_a_key_is_asked_for_where_the_host_asks_for_one():
+    """An operation without security is a route that is open at the host, and no other."""
+    keyed = {
+        route: operation.get("security", DEFINITION["security"]) != []
+        for route, operation in OPERATIONS.items()
+        if route not in NOT_YET
+    }
+
+    assert {route: routes()[route] == "function" for route in keyed} == keyed
+
+
+def test_problem_types_are_the_codes():
+    """Every problem that the code has, but for those of routes left out."""
+    coded = {f"urn:redeliver:problem:{kind.name}" for kind in problems()} - {
+        f"urn:redeliver:problem:{name}" for name in WEBHOOK_ONLY
+    }
+
+    assert coded == set(DEFINITION["definitions"]["Problem"]["properties"]["type"]["enum"])
+
+
+def problems():
+    return [kind for kind in vars(answers).values() if isinstance(kind, answers.Problem)]
+
+
+def test_error_statuses_are_the_codes():
+    """An operation lists no error status without a problem, and together they list all."""
+    coded = {str(kind.status) for kind in problems() if kind.name not in WEBHOOK_ONLY}
+    told = {status for one in OPERATIONS.values() for status in one["responses"]}
+
+    assert coded == told - {"200", "202"} - ({"403"} if NOT_YET else set())
+
+
+# ---- the definition and the running app ----------------------------------------------------------
+
+REPROCESS = ("POST", "/requests/{requestId}/reprocess")
+STATUS = ("GET", "/requests/{requestId}")
+
+
+def ask(app, route, request_id, query=""):
+    """Call an operation and check its reply; return outcome or problem."""
+    method, path = route
+    url = "/api" + path.replace("{requestId}", request_id) + query
+    return check(app.call(method, url), method, path)
+
+
+def test_health_answers_as_defined(app):
+    """Without a key too."""
+    reply = app.call("GET", "/api/health", key="")
+
+    check(reply, "GET", "/health")
+    assert 200 == reply.status
+
+
+def test_every_outcome_is_given_and_defined(app):
+    """The definition's outcomes are those that the running app gives: none is missing, none extra."""
+    seen = set()
+    failed = new(app, state="deliveryFailed")
+    seen |= {ask(app, REPROCESS, failed, "?dryRun=true"), ask(app, REPROCESS, failed)}
+    seen |= {ask(app, STATUS, failed), ask(app, REPROCESS, failed)}
+    for state in ("delivered", "deliveryFailed", "partiallyDelivered", "denied", "canceled"):
+        seen.add(ask(app, STATUS, new(app, state=state)))
+    seen.add(ask(app, REPROCESS, new(app, state="delivered")))
+    seen.add(ask(app, REPROCESS, new(app, state="denied"), "?dryRun=true"))
+    old = new(app, state="deliveryFailed", completedDateTime="2020-01-01T00:00:00Z")
+    seen.add(ask(app, REPROCESS, old, "?dryRun=true"))
+
+    outcomes = DEFINITION["definitions"]["Result"]["properties"]["outcome"]["enum"]
+    assert sorted(outcomes) == sorted(seen)
+
+
+def test_every_problem_of_a_request_is_as_defined(app):
+    """Status, headers and members of each, as it comes over the wire."""
+    assert "invalid-request-id" == ask(app, REPROCESS, "x")
+    assert "invalid-parameter" == ask(app, STATUS, UNKNOWN, "?acceptedAt=x")
+    assert "request-not-found" == ask(app, STATUS, UNKNOWN)
+    assert "not-reprocessable" == ask(app, REPROCESS, new(app, state="denied"))
+    for kind, more, name in (
+        ("status", {"status": 403}, "graph-denied"),
+        ("status", {"status": 429, "retryAfter": 3600}, "throttled"),
+        ("garbage", {}, "graph-failed"),
+    ):
+        app.fault("any", kind, times=20, **more)
+        assert name == ask(app, STATUS, new(app, state="deliveryFailed"))
+        app.control("DELETE", "faults")
+
+
+@pytest.mark.parametrize("route", [REPROCESS, STATUS], ids=["reprocess", "status"])
+def test_parameters_are_those_that_the_app_takes(app, route):
+    """A wrong value of each is refused by its name, and a name that is not defined is unknown."""
+    method, path = route
+    url = "/api" + path.replace("{requestId}", UNKNOWN)
+    defined = {p["name"] for p in OPERATIONS[route]["parameters"] if p["in"] == "query"}
+    for name in defined:
+        detail = app.call(method, f"{url}?{name}=x").body["detail"]
+        assert detail.startswith(f"'{name}' should be")
+    detail = app.call(method, f"{url}?other=x").body["detail"]
+    assert detail.startswith("'other' is not a parameter here, only ")
+    named = detail.rstrip(".").partition("only ")[2].split(" and ")
+
+    assert defined == set(named)
