@@ -1,32 +1,24 @@
-"""The connector's definition is valid and says exactly what the app does."""
+"""The connector's definition is valid and has what the app's code has.
+
+Not for: the running app's answers (e2e/test_connector.py).
+"""
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import re
 import struct
 import zlib
-from pathlib import Path
 
-import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV2SpecValidator, validate
 
 import function_app
 from reprocess_http import answers
-from tests.e2e.conftest import app, running  # noqa: F401 - fixtures of the whole app
-from tests.e2e.test_http import new
+from tests.definition import DEFINITION, FOLDER, OPERATIONS
 
-FOLDER = Path(__file__).parent.parent / "connector"
-DEFINITION = json.loads((FOLDER / "apiDefinition.swagger.json").read_text())
 PROPERTIES = json.loads((FOLDER / "apiProperties.json").read_text())["properties"]
-OPERATIONS = {
-    (method.upper(), path): operation
-    for path, item in DEFINITION["paths"].items()
-    for method, operation in item.items()
-}
 # Routes of the app that the connector leaves out, and why.
 LEFT_OUT = {
     ("POST", "/webhook"): "takes a ticketing system's own signed payload; a flow knows the id",
@@ -35,7 +27,6 @@ LEFT_OUT = {
 NOT_YET = {("GET", "/status/{requestId}"), ("GET", "/diagnosis")}
 # Problems that only routes give which the connector leaves out.
 WEBHOOK_ONLY: set[str] = set()
-UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @functools.cache  # an app gives its functions once
@@ -48,25 +39,6 @@ def routes():
             for method in trigger["methods"]:
                 found[str(method.value), "/" + trigger["route"]] = trigger["authLevel"].value
     return found
-
-
-def check(reply, method, path):
-    """Assert that the definition foresees a reply: status, headers, every member of the body."""
-    told = OPERATIONS[method, path]["responses"][str(reply.status)]
-    assert set() == {name.lower() for name in told["headers"]} - set(reply.headers)
-    schema = copy.deepcopy(told["schema"])
-    definitions = copy.deepcopy(DEFINITION["definitions"])
-    for definition in definitions.values():
-        definition["additionalProperties"] = False  # no member that the definition does not have
-    jsonschema.validate(
-        reply.body,
-        schema | {"definitions": definitions},
-        format_checker=jsonschema.FormatChecker(),
-    )
-    problem = schema["$ref"].endswith("/Problem")
-    expected = "application/problem+json" if problem else "application/json"
-    assert expected == reply.headers["content-type"].partition(";")[0]
-    return reply.body.get("outcome") or reply.body.get("type", "").rpartition(":")[2]
 
 
 # ---- the definition by itself --------------------------------------------------------------------
@@ -194,73 +166,3 @@ def test_error_statuses_are_the_codes():
     told = {status for one in OPERATIONS.values() for status in one["responses"]}
 
     assert coded == told - {"200", "202"} - ({"403"} if NOT_YET else set())
-
-
-# ---- the definition and the running app ----------------------------------------------------------
-
-REPROCESS = ("POST", "/requests/{requestId}/reprocess")
-STATUS = ("GET", "/requests/{requestId}")
-
-
-def ask(app, route, request_id, query=""):
-    """Call an operation and check its reply; return outcome or problem."""
-    method, path = route
-    url = "/api" + path.replace("{requestId}", request_id) + query
-    return check(app.call(method, url), method, path)
-
-
-def test_health_answers_as_defined(app):
-    """Without a key too."""
-    reply = app.call("GET", "/api/health", key="")
-
-    check(reply, "GET", "/health")
-    assert 200 == reply.status
-
-
-def test_every_outcome_is_given_and_defined(app):
-    """The definition's outcomes are those that the running app gives: none is missing, none extra."""
-    seen = set()
-    failed = new(app, state="deliveryFailed")
-    seen |= {ask(app, REPROCESS, failed, "?dryRun=true"), ask(app, REPROCESS, failed)}
-    seen |= {ask(app, STATUS, failed), ask(app, REPROCESS, failed)}
-    for state in ("delivered", "deliveryFailed", "partiallyDelivered", "denied", "canceled"):
-        seen.add(ask(app, STATUS, new(app, state=state)))
-    seen.add(ask(app, REPROCESS, new(app, state="delivered")))
-    seen.add(ask(app, REPROCESS, new(app, state="denied"), "?dryRun=true"))
-    old = new(app, state="deliveryFailed", completedDateTime="2020-01-01T00:00:00Z")
-    seen.add(ask(app, REPROCESS, old, "?dryRun=true"))
-
-    outcomes = DEFINITION["definitions"]["Result"]["properties"]["outcome"]["enum"]
-    assert sorted(outcomes) == sorted(seen)
-
-
-def test_every_problem_of_a_request_is_as_defined(app):
-    """Status, headers and members of each, as it comes over the wire."""
-    assert "invalid-request-id" == ask(app, REPROCESS, "x")
-    assert "invalid-parameter" == ask(app, STATUS, UNKNOWN, "?acceptedAt=x")
-    assert "request-not-found" == ask(app, STATUS, UNKNOWN)
-    assert "not-reprocessable" == ask(app, REPROCESS, new(app, state="denied"))
-    for kind, more, name in (
-        ("status", {"status": 403}, "graph-denied"),
-        ("status", {"status": 429, "retryAfter": 3600}, "throttled"),
-        ("garbage", {}, "graph-failed"),
-    ):
-        app.fault("any", kind, times=20, **more)
-        assert name == ask(app, STATUS, new(app, state="deliveryFailed"))
-        app.control("DELETE", "faults")
-
-
-@pytest.mark.parametrize("route", [REPROCESS, STATUS], ids=["reprocess", "status"])
-def test_parameters_are_those_that_the_app_takes(app, route):
-    """A wrong value of each is refused by its name, and a name that is not defined is unknown."""
-    method, path = route
-    url = "/api" + path.replace("{requestId}", UNKNOWN)
-    defined = {p["name"] for p in OPERATIONS[route]["parameters"] if p["in"] == "query"}
-    for name in defined:
-        detail = app.call(method, f"{url}?{name}=x").body["detail"]
-        assert detail.startswith(f"'{name}' should be")
-    detail = app.call(method, f"{url}?other=x").body["detail"]
-    assert detail.startswith("'other' is not a parameter here, only ")
-    named = detail.rstrip(".").partition("only ")[2].split(" and ")
-
-    assert defined == set(named)
