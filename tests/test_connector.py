@@ -5,7 +5,6 @@ Not for: the running app's answers (e2e/test_connector.py).
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import struct
@@ -14,31 +13,12 @@ import zlib
 import pytest
 from openapi_spec_validator import OpenAPIV2SpecValidator, validate
 
-import function_app
 from reprocess_http import answers
-from tests.definition import DEFINITION, FOLDER, OPERATIONS
+from tests.definition import DEFINITION, FOLDER, LEFT_OUT, NOT_YET, OPERATIONS, routes
 
 PROPERTIES = json.loads((FOLDER / "apiProperties.json").read_text())["properties"]
-# Routes of the app that the connector leaves out, and why.
-LEFT_OUT = {
-    ("POST", "/webhook"): "takes a ticketing system's own signed payload; a flow knows the id",
-}
-# Operations of the connector whose routes are still being built; empty when the app is whole.
-NOT_YET = {("GET", "/status/{requestId}"), ("GET", "/diagnosis")}
 # Problems that only routes give which the connector leaves out.
 WEBHOOK_ONLY: set[str] = set()
-
-
-@functools.cache  # an app gives its functions once
-def routes():
-    """Every HTTP route of the app, with its level, as azure-functions indexes it."""
-    found = {}
-    for function in function_app.app.get_functions():
-        trigger = function.get_trigger().get_dict_repr()
-        if trigger["type"] == "httpTrigger":
-            for method in trigger["methods"]:
-                found[str(method.value), "/" + trigger["route"]] = trigger["authLevel"].value
-    return found
 
 
 # ---- the definition by itself --------------------------------------------------------------------

@@ -15,7 +15,7 @@ call() {
         curl --silent --show-error --config - --max-time 90 --request "$1" \
             --dump-header "$folder/headers" --output "$folder/body" --write-out '%{http_code}' "$2"
 }
-header() { tr -d '\r' <"$folder/headers" | sed -n "s/^$1: *//Ip" | tail -n 1; }
+header() { tr -d '\r' <"$folder/headers" | awk -F ': ' -v name="$1" 'tolower($1) == name { print $2 }'; }
 
 status=$(call POST "$REDELIVER_URL/api/requests/$1/reprocess")
 while [ "$status" = 202 ]; do
@@ -25,4 +25,4 @@ while [ "$status" = 202 ]; do
 done
 cat "$folder/body"
 echo
-grep -Eq '"outcome": "(delivered|alreadyDelivered)"' "$folder/body"
+grep -Eq '"outcome": *"(delivered|alreadyDelivered)"' "$folder/body"

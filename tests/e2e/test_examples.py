@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from settings import Settings
-from tests.definition import OPERATIONS, check
+from tests.definition import LEFT_OUT, OPERATIONS, check
 from tests.e2e.conftest import App, Reply, fresh
 from tests.e2e.exchanges import EXAMPLES, HOST, SETTINGS, play, read
-from tests.test_connector import LEFT_OUT
 
 FILES = [path for path in sorted(EXAMPLES.rglob("*")) if path.is_file()]
 EXCHANGES = [path for path in FILES if path.suffix == ".http"]

@@ -21,7 +21,7 @@ import schemathesis
 from hypothesis import strategies
 from schemathesis import GenerationMode
 
-from tests.definition import DEFINITION, OPERATIONS, check
+from tests.definition import DEFINITION, NOT_YET, OPERATIONS, check, routes
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 # What the generating libraries warn of is not ours.
@@ -29,7 +29,8 @@ pytestmark = [pytest.mark.timeout(60 + EXAMPLES), pytest.mark.filterwarnings("de
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 SCHEMA = schemathesis.openapi.from_dict(DEFINITION)
-BUILT = [("POST", "/requests/{requestId}/reprocess"), ("GET", "/requests/{requestId}")]
+REPROCESS = ("POST", "/requests/{requestId}/reprocess")
+BUILT = [one for one in OPERATIONS if "{" in one[1] and one not in NOT_YET]
 SEED = "e0000000-0000-4000-8000-0000000000ff"
 # What people and programs send by mistake or on purpose; generated values are added to these.
 NASTY = [
@@ -76,9 +77,10 @@ class Sent:
             assert 404 == reply.status
         else:
             check(reply, *route)
-        wrong = self._wrong(route, reply.request.url)
+        forged = OPERATIONS[route].get("security") == []  # a link that the app did not sign
+        wrong = ["signature"] if forged else self._wrong(route, reply.request.url)
         if wrong:
-            assert reply.status in {400, 404}, (url, wrong, reply.body)
+            assert reply.status in ({401, 404} if forged else {400, 404}), (url, wrong, reply.body)
             assert (url, 0) == (url, called)  # nothing invalid reaches Graph
         return reply
 
@@ -151,7 +153,7 @@ def test_nasty_values_in_every_place(sent, route):
 
     call()
 
-    assert 0 < sent.seen[400]
+    assert 0 < sent.seen[400] + sent.seen[401]
 
 
 @pytest.mark.parametrize(
@@ -161,9 +163,47 @@ def test_nasty_values_in_every_place(sent, route):
 )  # fmt: skip
 def test_a_body_that_is_not_asked_for_changes_nothing(sent, body):
     """A reprocess takes no body: whatever comes in one is not read."""
-    route = BUILT[0]
     url = f"{sent.app.url}/api/requests/{SEED}/reprocess?dryRun=true"
 
-    reply = sent.send(route, url, data=body, headers={"Content-Type": "application/json"})
+    reply = sent.send(REPROCESS, url, data=body, headers={"Content-Type": "application/json"})
 
     assert (200, "wouldReprocess") == (reply.status, reply.body["outcome"])
+
+
+# ---- the webhook ---------------------------------------------------------------------------------
+
+WEBHOOK = ("POST", "/webhook")
+JSON = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.floats() | strategies.text(max_size=20),
+    lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner),
+    max_leaves=8,
+)
+BODIES = strategies.one_of(
+    JSON.map(json.dumps).map(str.encode),
+    JSON.map(lambda value: json.dumps({"requestId": value}).encode()),
+    strategies.binary(max_size=200),
+    strategies.sampled_from([
+        b"", b"null", b"0", b"[]", b'{"requestId"', b'{"requestId": NaN}', b'{"requestId": 1e999}', b"[" * 100_000,
+        b'{"requestId":' * 20_000, b'{"requestId": "x", "requestId": "y"}', b"x" * 262_145, b"\xff\xfe{\x00}\x00",
+        b'{"requestId": "\\ud800"}', b'{"requestId": ' + b"9" * 5000 + b"}",
+    ]),
+)  # fmt: skip
+
+
+@pytest.mark.skipif(WEBHOOK not in routes(), reason="the webhook is not built yet")
+def test_bodies_without_an_id_are_refused(sent):
+    """Whatever is posted to the webhook: a problem, no 500, and no call to Graph."""
+    url = f"{sent.app.url}/api/webhook"
+    headers = {"x-functions-key": sent.app.function_key, "Content-Type": "application/json"}
+
+    @bounded
+    @hypothesis.given(BODIES)
+    def call(body):
+        reply = sent.session.post(url, body, headers=headers, timeout=60)
+
+        assert 400 <= reply.status_code < 500, (body[:100], reply.text)
+        assert "application/problem+json" == reply.headers["content-type"].partition(";")[0]
+        assert reply.json()["type"].startswith("urn:redeliver:problem:")
+        assert [] == sent.app.control("GET", "log")["log"]
+
+    call()
