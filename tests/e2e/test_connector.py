@@ -1,0 +1,76 @@
+"""What the running app answers is what the connector's definition says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.definition import DEFINITION, OPERATIONS, check
+from tests.e2e.test_http import new
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+REPROCESS = ("POST", "/requests/{requestId}/reprocess")
+STATUS = ("GET", "/requests/{requestId}")
+
+
+def ask(app, route, request_id, query=""):
+    """Call an operation and check its reply; return outcome or problem."""
+    method, path = route
+    url = "/api" + path.replace("{requestId}", request_id) + query
+    return check(app.call(method, url), method, path)
+
+
+def test_health_answers_as_defined(app):
+    """Without a key too."""
+    reply = app.call("GET", "/api/health", key="")
+
+    check(reply, "GET", "/health")
+    assert 200 == reply.status
+
+
+def test_every_outcome_is_given_and_defined(app):
+    """The definition's outcomes are those that the running app gives: none is missing, none extra."""
+    seen = set()
+    failed = new(app, state="deliveryFailed")
+    seen |= {ask(app, REPROCESS, failed, "?dryRun=true"), ask(app, REPROCESS, failed)}
+    seen |= {ask(app, STATUS, failed), ask(app, REPROCESS, failed)}
+    for state in ("delivered", "deliveryFailed", "partiallyDelivered", "denied", "canceled"):
+        seen.add(ask(app, STATUS, new(app, state=state)))
+    seen.add(ask(app, REPROCESS, new(app, state="delivered")))
+    seen.add(ask(app, REPROCESS, new(app, state="denied"), "?dryRun=true"))
+    old = new(app, state="deliveryFailed", completedDateTime="2020-01-01T00:00:00Z")
+    seen.add(ask(app, REPROCESS, old, "?dryRun=true"))
+
+    outcomes = DEFINITION["definitions"]["Result"]["properties"]["outcome"]["enum"]
+    assert sorted(outcomes) == sorted(seen)
+
+
+def test_every_problem_of_a_request_is_as_defined(app):
+    """Status, headers and members of each, as it comes over the wire."""
+    assert "invalid-request-id" == ask(app, REPROCESS, "x")
+    assert "invalid-parameter" == ask(app, STATUS, UNKNOWN, "?acceptedAt=x")
+    assert "request-not-found" == ask(app, STATUS, UNKNOWN)
+    assert "not-reprocessable" == ask(app, REPROCESS, new(app, state="denied"))
+    for kind, more, name in (
+        ("status", {"status": 403}, "graph-denied"),
+        ("status", {"status": 429, "retryAfter": 3600}, "throttled"),
+        ("garbage", {}, "graph-failed"),
+    ):
+        app.fault("any", kind, times=20, **more)
+        assert name == ask(app, STATUS, new(app, state="deliveryFailed"))
+        app.control("DELETE", "faults")
+
+
+@pytest.mark.parametrize("route", [REPROCESS, STATUS], ids=["reprocess", "status"])
+def test_parameters_are_those_that_the_app_takes(app, route):
+    """A wrong value of each is refused by its name, and a name that is not defined is unknown."""
+    method, path = route
+    url = "/api" + path.replace("{requestId}", UNKNOWN)
+    defined = {p["name"] for p in OPERATIONS[route]["parameters"] if p["in"] == "query"}
+    for name in defined:
+        detail = app.call(method, f"{url}?{name}=x").body["detail"]
+        assert detail.startswith(f"'{name}' should be")
+    detail = app.call(method, f"{url}?other=x").body["detail"]
+    assert detail.startswith("'other' is not a parameter here, only ")
+    named = detail.rstrip(".").partition("only ")[2].split(" and ")
+
+    assert defined == set(named)

@@ -1,0 +1,180 @@
+"""The examples are complete, name only what exists, and get the answers that they show."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from urllib.parse import urlsplit
+
+import pytest
+
+from settings import Settings
+from tests.definition import LEFT_OUT, OPERATIONS, check
+from tests.e2e.conftest import App, Reply, fresh
+from tests.e2e.exchanges import EXAMPLES, HOST, SETTINGS, play, read
+
+FILES = [path for path in sorted(EXAMPLES.rglob("*")) if path.is_file()]
+EXCHANGES = [path for path in FILES if path.suffix == ".http"]
+# Settings that are still being built; empty when the app is whole.
+NOT_YET = {
+    "CALLER_ROLE", "STATUS_LINK_HOURS", "STATUS_LINK_SECRET", "WEBHOOK_REQUEST_ID_POINTER", "WEBHOOK_SECRETS",
+}  # fmt: skip
+LOADED = {"HTTP_AUTH_LEVEL", "SWEEP_SCHEDULE"}  # what the host is told at load
+
+
+def name(path):
+    return str(path.relative_to(EXAMPLES))
+
+
+@pytest.fixture(scope="module")
+def local():
+    """The app, asking pollers to come back after a second."""
+    settings = SETTINGS | {"STATUS_RETRY_AFTER_SECONDS": "1", "SWEEP_SCHEDULE": "0 0 0 1 1 *"}
+    with App(settings=settings, graph_options=("--requests", "0")) as app:
+        fresh(app)
+        yield app
+
+
+def route(method, url):
+    """The route of the app that a URL is, with whatever stands in place of the id."""
+    path = "/api" + urlsplit(re.sub(r"\?\[|\$query", "", url)).path.rpartition("/api")[2]
+    path = re.sub(r"/(requests|status)/[^/]+", r"/\1/{requestId}", path).removeprefix("/api")
+    return method, path
+
+
+def calls(part):
+    """Every method and URL in a JSON document."""
+    if isinstance(part, dict):
+        url = part.get("uri") or part.get("url") or part.get("endpoint")
+        if url and "method" in part:
+            yield part["method"], url
+        for inner in part.values():
+            yield from calls(inner)
+    if isinstance(part, list):
+        for inner in part:
+            yield from calls(inner)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.suffix == ".json"], ids=name)
+def test_json_parses_and_calls_routes_of_the_app(path):
+    """With the method that the route takes."""
+    for call in calls(json.loads(path.read_text())):
+        assert route(*call) in OPERATIONS
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_path_is_a_route_of_the_app(path):
+    """In whatever language; a line that names a method too has the right one."""
+    known = {*OPERATIONS, *LEFT_OUT}
+    for line in path.read_text().splitlines():
+        for url in re.findall(r"/api/[^\s\"`]+", line):
+            _, found = route("", url.rstrip(".,:;)"))
+            methods = {method for method, path in known if path == found}
+            assert methods, url
+            given = re.search(r"\b(GET|POST|PUT|DELETE)\b", line, re.IGNORECASE)
+            assert given is None or given[1].upper() in methods
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.suffix == ".md"], ids=name)
+def test_every_setting_exists(path):
+    """Names that look like app settings are app settings."""
+    found = set(re.findall(r"`((?:[A-Z]+_)+[A-Z]+)(?:=\w+)?`", path.read_text()))
+    own = {"REDELIVER_URL", "REDELIVER_KEY"}  # of the scripts themselves
+    known = {field.upper() for field in Settings.__dataclass_fields__} | LOADED
+
+    assert set() == NOT_YET & known  # what is built is no longer "not yet"
+    assert set() == found - known - NOT_YET - own
+
+
+def test_the_index_has_every_folder():
+    """And every folder says what it is, and what goes over the wire."""
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()}
+    linked = set(re.findall(r"\]\(([a-z-]+)/README\.md\)", (EXAMPLES / "README.md").read_text()))
+
+    assert folders == linked
+    for folder in folders:
+        assert (EXAMPLES / folder / "README.md").is_file()
+        assert (EXAMPLES / folder / "exchange.http").is_file()
+
+
+@pytest.mark.parametrize("path", EXCHANGES, ids=name)
+def test_recorded_answers_are_as_the_connector_defines_them(path):
+    """Status, headers and members; and no host or key of a real run is left in them."""
+    *_, recorded = read(path)
+    assert recorded
+    for one in recorded:
+        reply = Reply(one.status, dict(one.answer_headers), json.loads(one.answer))
+        call = route(one.method, one.url)
+        if call in OPERATIONS:
+            check(reply, *call)
+        assert one.url.startswith(HOST)
+        assert "127.0.0.1" not in one.text()
+        assert all("<key>" == value for name, value in one.headers if name == "x-functions-key")
+
+
+@pytest.mark.parametrize("path", EXCHANGES, ids=name)
+def test_the_app_still_answers_as_recorded(local, path):
+    """Sent again, each request gets the same status, headers, members and outcome."""
+
+    def shape(one):
+        body = json.loads(one.answer)
+        names = [name for name, _ in one.answer_headers]
+        return one.status, names, sorted(body), body.get("outcome"), body.get("type")
+
+    recorded, played = play(local, path)
+
+    assert [shape(one) for one in recorded] == [shape(one) for one in played]
+
+
+def run_script(local, request_id, key=None):
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "REDELIVER_URL": local.url,
+        "REDELIVER_KEY": key or local.function_key,
+    }
+    script = str(EXAMPLES / "curl" / "reprocess.sh")
+    return subprocess.run(
+        ["sh", script, request_id], env=environ, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_shell_script_waits_for_the_end(local):
+    """It prints what the recording ends with, and succeeds."""
+    *_, request_id, recorded = read(EXAMPLES / "curl" / "exchange.http")
+    local.put({"id": request_id, "state": "deliveryFailed", "deliverySeconds": 1.5})
+
+    done = run_script(local, request_id)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert json.loads(recorded[-1].answer).keys() == json.loads(done.stdout).keys()
+
+
+def test_the_shell_script_fails_when_the_access_is_not_there(local):
+    """Denied, unknown, or refused at the door."""
+    denied = "00000000-0000-4000-8000-0000000000d1"
+    local.put({"id": denied, "state": "denied"})
+
+    assert '"not-reprocessable"' in run_script(local, denied).stdout.replace(
+        "urn:redeliver:problem:", ""
+    )
+    assert [1, 1, 1] == [
+        run_script(local, denied).returncode,
+        run_script(local, "00000000-0000-4000-8000-0000000000d2").returncode,
+        run_script(local, denied, key="wrong").returncode,
+    ]
+
+
+def test_shell_scripts_stop_at_the_first_error():
+    """`set -eu`, before anything is done."""
+    for path in EXAMPLES.rglob("*.sh"):
+        code = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+        assert "set -eu" == code[0]
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
+def test_javascript_parses():
+    """As far as Node.js can tell; ServiceNow's own objects are not there."""
+    for path in EXAMPLES.rglob("*.js"):
+        subprocess.run(["node", "--check", str(path)], check=True)
