@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sweeps
+from benchmarks import callers, sweeps
 from emulator.run import Local, ask
 
 CALLS = 1000
@@ -111,6 +111,7 @@ def main() -> None:
     results = cold()
     with Local(graph_options=("--requests", "0")) as local:
         results |= one_call(local)
+    results |= callers.measure()
     results |= sweeps.measure()
     for name, value in results.items():
         print(f"{name:50} {value}")

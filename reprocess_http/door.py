@@ -145,9 +145,14 @@ def _id(principal: dict[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _own_role_claim(principal: dict[str, Any]) -> set[str]:
-    """Return the claim type that the principal itself says roles are listed under."""
+    """Return the claim type that the principal itself says roles are listed under.
+
+    The platform writes it, so it counts; but only a name that ends in `role` or `roles`, so that
+    nothing a caller may choose for itself, as a display name, can pass for a role.
+    """
     name = principal.get("role_typ")
-    return {name} if isinstance(name, str) and name else set()
+    fits = isinstance(name, str) and re.fullmatch(r"(.*[/:])?roles?", name, re.IGNORECASE)
+    return {str(name)} if fits else set()
 
 
 def _values(principal: dict[str, Any], types: set[str]) -> list[str]:

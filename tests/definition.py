@@ -25,8 +25,6 @@ OPERATIONS = {
 LEFT_OUT = {
     ("POST", "/webhook"): "takes a ticketing system's own signed payload; a flow knows the id",
 }
-# Operations of the connector whose routes are still being built; empty when the app is whole.
-NOT_YET = {("GET", "/status/{requestId}"), ("GET", "/diagnosis")}
 
 
 @functools.cache  # an app gives its functions once

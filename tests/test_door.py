@@ -29,11 +29,13 @@ def header(text):
     return {"x-ms-client-principal": base64.b64encode(raw).decode()}
 
 
-@pytest.mark.parametrize("roles", ["roles", LONG, "custom"])
+@pytest.mark.parametrize("roles", ["roles", LONG, "custom/role"])
 @pytest.mark.parametrize("application", ["appid", "azp"])
 def test_an_application_with_the_role_gets_in(roles, application):
     """The role may be listed under each of three names, the application under two."""
-    given = principal((application, APP.upper()), (OID, USER), (roles, ROLE), role_typ="custom")
+    given = principal(
+        (application, APP.upper()), (OID, USER), (roles, ROLE), role_typ="custom/role"
+    )
 
     assert f"application {APP}" == caller(given, "anonymous", ON)
 
@@ -132,6 +134,14 @@ def test_no_valid_principal_is_unauthorized(headers):
     """Missing, huge, malformed, given twice, of another provider, or of nobody."""
     with pytest.raises(Unauthorized):
         caller(headers, "anonymous", ON)
+
+
+@pytest.mark.parametrize("name", ["name", "appid", "roles_of_mine", "x/roles/name", ""])
+def test_a_claim_that_is_no_role_cannot_pass_for_one(name):
+    """Whatever the principal says of where its roles are: a display name is chosen freely."""
+    claims = [("appid", APP)]
+    with pytest.raises(Forbidden):
+        caller(principal(*claims, (name, ROLE), role_typ=name), "anonymous", ON)
 
 
 @pytest.mark.parametrize(

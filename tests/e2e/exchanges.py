@@ -23,6 +23,7 @@ SECRET = "made-up-for-the-examples"
 SETTINGS = {
     "STATUS_LINK_SECRET": "made-up-for-the-examples-too-0123456789",
     "WEBHOOK_SECRETS": SECRET,
+    "WEBHOOK_REQUEST_ID_POINTER": "/issue/fields/customfield_10042",
 }
 SHOWN = ("location", "retry-after", "content-type", "x-correlation-id")
 

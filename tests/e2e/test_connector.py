@@ -60,6 +60,23 @@ def test_every_problem_of_a_request_is_as_defined(app):
         app.control("DELETE", "faults")
 
 
+def test_the_diagnosis_is_as_defined(app):
+    """All well, and while Graph denies: 200 and 503, each check with its result."""
+    well = app.call("GET", "/api/diagnosis")
+    app.fault("list", "status", status=403)
+    denied = app.call("GET", "/api/diagnosis")
+
+    assert ["ok", "failed"] == [check(one, "GET", "/diagnosis") for one in (well, denied)]
+    assert (200, 503) == (well.status, denied.status)
+
+
+def test_a_status_link_that_nobody_signed_is_as_defined(app):
+    """401 with the problem document, without a key."""
+    reply = app.call("GET", f"/api/status/{UNKNOWN}?expires=1&signature=x", key="")
+
+    assert "unauthorized" == check(reply, "GET", "/status/{requestId}")
+
+
 @pytest.mark.parametrize("route", [REPROCESS, STATUS], ids=["reprocess", "status"])
 def test_parameters_are_those_that_the_app_takes(app, route):
     """A wrong value of each is refused by its name, and a name that is not defined is unknown."""
