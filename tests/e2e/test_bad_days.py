@@ -29,7 +29,7 @@ from tests.e2e.test_sweep import ZERO, ago, counts, failures
 
 SOAK = int(os.environ.get("SOAK") or 1)
 DAY = timedelta(days=1)
-pytestmark = pytest.mark.timeout(110 * SOAK)
+pytestmark = pytest.mark.timeout(300 * SOAK)
 _tables = itertools.count()
 
 
@@ -57,7 +57,7 @@ def sweeps(app, **how):
         env=os.environ | app.environ,
         capture_output=True,
         check=True,
-        timeout=110 * SOAK,
+        timeout=250 * SOAK,
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
