@@ -109,7 +109,7 @@ def cold(rounds: int = 5) -> dict[str, Any]:
 def main() -> None:
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     results = cold()
-    with Local(graph_options=("--requests", "0")) as local:
+    with Local(settings=sweeps.NO_TIMER, graph_options=("--requests", "0")) as local:
         results |= one_call(local)
     results |= callers.measure()
     results |= sweeps.measure()

@@ -15,6 +15,7 @@ import time
 import uuid
 from typing import Any
 
+from benchmarks.sweeps import NO_TIMER
 from emulator.run import Local
 from reprocess_http import signatures
 
@@ -107,6 +108,6 @@ def verifying(rounds: int = 200) -> dict[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    settings = {"WEBHOOK_SECRETS": SECRET, "SWEEP_SCHEDULE": "0 0 0 1 1 *"}
+    settings = {"WEBHOOK_SECRETS": SECRET, **NO_TIMER}
     with Local(settings=settings, graph_options=("--requests", "0")) as local:
         return under_a_flood(local) | verifying()

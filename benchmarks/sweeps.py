@@ -20,6 +20,7 @@ from emulator.run import APP, Local
 from settings import load
 
 SDK_HOME = APP / ".bench"  # msgraph-sdk, 450 MB of it, in an environment of its own
+NO_TIMER = {"SWEEP_SCHEDULE": "0 0 0 1 1 *"}  # the app's own sweep would join in
 OPERATIONS = ("list", "read", "reprocess", "batch")
 
 
@@ -36,8 +37,9 @@ def sdk_python() -> Path:
 
 def failing(count: int) -> Local:
     """Return an app whose emulated Graph has this many failed requests, all of them due."""
-    options = ("--requests", str(count), "--all-failed", "--delivery-seconds", "0")
-    return Local(graph_options=(*options, "--stale-seconds", "0", "--page-size", "100"))
+    options: tuple[str, ...] = ("--requests", str(count), "--all-failed", "--delivery-seconds", "0")
+    options += ("--stale-seconds", "0", "--page-size", "100")
+    return Local(settings=NO_TIMER, graph_options=options)
 
 
 def environment(local: Local, **settings: str) -> dict[str, str]:
@@ -124,7 +126,7 @@ def against_the_bound(azurite: Azurite, count: int = 10000, rate: int = 400) -> 
 
 
 def nothing_failed(azurite: Azurite) -> dict[str, Any]:
-    with Local(graph_options=("--requests", "0")) as local:
+    with Local(settings=NO_TIMER, graph_options=("--requests", "0")) as local:
         for one in local.control("GET", "showcase")["showcase"]:
             local.control(
                 "POST", "requests", {"requests": [{"id": one["id"], "state": "delivered"}]}

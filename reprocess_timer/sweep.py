@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from graph import Deadline, GraphDenied, GraphError, GraphRefused, GraphThrottled
+from graph import Deadline, GraphDenied, GraphError, GraphRefused, GraphThrottled, RequestNotFound
 from reprocess_timer.batches import Batches
 from reprocess_timer.pace import Pace
 from reprocess_timer.plan import Standing, cooldown, plan
@@ -288,16 +288,22 @@ class Sweep:
         states = self._states([a.request_id for a in gone if not a.settled])
         ended = []
         for attempt in gone:
-            request = states.get(attempt.request_id)
-            if request is None or request.has_failed:
+            if attempt.request_id not in states:
+                continue
+            request = states[attempt.request_id]
+            if request is None:  # there is no such request any more
+                ended.append(attempt)
+                continue
+            if request.has_failed:
                 continue
             self.report.delivered += request.state.lower() == "delivered"
             self.report.delivering += request.state.lower() == "delivering"
             self.report.other += request.state.lower() not in {"delivered", "delivering"}
             if request.has_ended:
                 ended.append(attempt)
-        self._write("settle", lambda: self.attempts.settle(ended))
         over = [attempt for attempt in known.values() if self._is_over(attempt)]
+        settled = [attempt for attempt in ended if not self._is_over(attempt)]
+        self._write("settle", lambda: self.attempts.settle(settled))
         self._write("forget", lambda: self.attempts.forget(over))
 
     def _is_over(self, attempt: Attempt) -> bool:
@@ -311,10 +317,10 @@ class Sweep:
         cooled = now > attempt.last + cooldown(attempt, self.settings)
         return (old and not attempt.deferred) or (attempt.settled and cooled)
 
-    def _states(self, request_ids: list[str]) -> dict[str, Request]:
-        """Read requests, as far as Graph lets us; what is unreadable is left out."""
+    def _states(self, request_ids: list[str]) -> dict[str, Request | None]:
+        """Read requests, None for one that is gone; what Graph does not let us read is left out."""
         waiting = deque(request_ids)
-        found = {}
+        found: dict[str, Request | None] = {}
         deadline = Deadline(max(self.deadline.left(), READ_BACK_SECONDS), self.clock)
 
         def take(count: int) -> list[str]:
@@ -326,6 +332,8 @@ class Sweep:
                 if isinstance(outcome, GraphError):
                     raise outcome
                 found[request_id] = self.graph.request_from(outcome.body)
+            except RequestNotFound:
+                found[request_id] = None
             except GraphError as error:
                 unread = error.detail
         if len(found) < len(request_ids):

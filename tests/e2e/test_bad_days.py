@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -231,6 +232,34 @@ def test_a_lost_table_delays_no_answer():
 
     assert (202, request_id) == (reply.status, line["requestId"])
     assert took < 1
+
+
+def test_rows_go_away_when_nothing_is_left_to_remember(app, monkeypatch):
+    """Delivered, or gone: kept for the cool-down, then removed; and whatever is too old."""
+    monkeypatch.setenv("IDENTITY_ENDPOINT", app.environ["IDENTITY_ENDPOINT"])
+    monkeypatch.setenv("IDENTITY_HEADER", app.environ["IDENTITY_HEADER"])
+    delivered, gone, old = (
+        *failures(app, 1, state="delivered"),
+        str(uuid.uuid4()),
+        str(uuid.uuid4()),
+    )
+    settings = load(app.environ)
+    graph, attempts = Graph(settings), Attempts(store(settings))
+    start = datetime.now(UTC)
+    for request_id in (delivered, gone):
+        attempts.record(request_id, start)
+    attempts.defer(str(uuid.uuid4()))
+    attempts.record(old, start - timedelta(days=29))
+
+    left = []
+    for hours in (0, 2, 4):
+        now = start + timedelta(hours=hours)
+        Sweep(graph, attempts, settings, now=lambda at=now: at).run()
+        left.append({one.request_id: one.settled for one in attempts.read_all().values()})
+
+    assert {delivered: True, gone: True} == {i: left[0][i] for i in (delivered, gone)}
+    assert old not in left[0]
+    assert [{}, {}] == left[1:]
 
 
 def test_a_long_sweep_says_every_ten_seconds_how_far_it_is(app, monkeypatch, caplog):
