@@ -142,12 +142,14 @@ def nothing_failed(azurite: Azurite) -> dict[str, Any]:
     }
 
 
-def growth() -> dict[str, Any]:
+def growth(azurite: Azurite) -> dict[str, Any]:
+    """Whole sweeps, of which SWEEP_MAX_REQUESTS, 10,000, are tried."""
     results = {}
     for count in (1000, 10000, 100000):
         with failing(count) as local:
             local.control("PATCH", "settings", {"pageSize": 1000})
-            report = sweep(local, SWEEP_DRY_RUN="true")
+            name = {"ATTEMPTS_TABLE": f"growth{count}"}
+            report = sweep(local, AzureWebJobsStorage=azurite.connection_string, **name)
             assert report["due"] >= count, report
         listed = report["seconds"]["list"]
         results[f"{count:,} failed: list and plan s / peak MiB"] = (
@@ -180,5 +182,5 @@ def measure() -> dict[str, Any]:
             | against_the_bound(azurite)
             | nothing_failed(azurite)
             | claims(azurite)
-            | growth()
+            | growth(azurite)
         )
