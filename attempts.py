@@ -100,6 +100,10 @@ class Attempts:
         """Return every attempt by request id."""
         return {row.request_id: row for row in self._store.rows()}
 
+    def read(self, request_id: str) -> Attempt | None:
+        """Return the attempts at one request, None when there were none."""
+        return self._store.row(request_id)
+
     def claim(self, wanted: Sequence[Attempt], at: datetime) -> list[Claim]:
         """Count one attempt at `at` for each, if nobody changed it since it was read.
 

@@ -160,7 +160,7 @@ def _attempts() -> str:
     """Read a row, whether it is there or not."""
     settings = app_settings.current()
     try:
-        attempts.store(settings).row(NOBODY)
+        attempts.shared().read(NOBODY)
     except AzureError as error:
         status = getattr(error, "status_code", None)
         how = f"HTTP {status}" if status else type(error).__name__
