@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reprocess_timer.pace import Pace
 
 log = logging.getLogger("redeliver")
+LONGEST_PAUSE = 1.0  # second; then the pace is asked again, unless Graph has told us to wait
 LONGEST_CALL = 100.0  # seconds, the retries of one call included
 NO_ANSWER = GraphError("Graph's $batch answer lacks this request", lost=True)
 
@@ -76,15 +77,16 @@ class Batches:
                 request_ids = self._next(take) if self._may_begin(deadline) else []
                 if not request_ids and not self._running:
                     return
-                pause = self._pace.wait(len(request_ids)) if request_ids else 1.0
+                pause = self._pace.wait(len(request_ids)) if request_ids else LONGEST_PAUSE
                 if request_ids and pause <= 0:
                     self._begin(pool, method, action, request_ids, deadline)
                     continue
                 self.unsent.extendleft(reversed(request_ids))
                 if self._running:
-                    yield from self._finished(pause)
+                    yield from self._finished(min(pause, LONGEST_PAUSE))
                 else:
-                    self._graph.sleep(pause)
+                    longest = max(self._pace.told(), LONGEST_PAUSE)
+                    self._graph.sleep(min(pause, longest, deadline.left()))
 
     def _may_begin(self, deadline: Deadline) -> bool:
         """Whether one more call may begin now."""
