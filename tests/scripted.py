@@ -5,19 +5,23 @@ Not for: how Graph behaves (the emulator does that), or sockets (tests/e2e has r
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import requests
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-import graph
+from deadline import Deadline
+from graph import Graph
 from settings import load
 
 ID = "7999249e-249e-7999-9e24-99799e249979"
 ROOT = "https://graph.microsoft.com/v1.0"
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 REQUESTS = ROOT + "/identityGovernance/entitlementManagement/assignmentRequests"
 
 
@@ -33,16 +37,22 @@ def entity(state: str = "deliveryFailed", completed: str | None = "2026-08-20T12
 
 
 class Transport(requests.adapters.BaseAdapter):
-    """Plays the script in order: replies, or exceptions to raise. Keeps what was sent."""
+    """Plays the script in order: replies, exceptions to raise, or functions that give one.
+
+    Keeps what was sent, and with which time-outs.
+    """
 
     def __init__(self, script: list[Any]) -> None:
         super().__init__()
         self.script = list(script)
         self.sent: list[requests.PreparedRequest] = []
+        self.timeouts: list[tuple[float, float]] = []
 
-    def send(self, request, **_kwargs):
+    def send(self, request, **options):
         self.sent.append(request)
+        self.timeouts.append(options["timeout"])
         step = self.script.pop(0)
+        step = step() if callable(step) else step
         if isinstance(step, Exception):
             raise step
         status, raw, headers = step
@@ -60,10 +70,14 @@ class Credential:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.roles: list[str] = []
+        self.claims: Any = None
 
-    def get_token(self, scope: str, **kwargs: str) -> SimpleNamespace:
-        self.asked.append((scope, kwargs))
-        return SimpleNamespace(token=f"token-{len(self.asked)}")
+    def get_token(self, scope: str, **options: str) -> SimpleNamespace:
+        self.asked.append((scope, options))
+        claims = {"roles": self.roles} if self.claims is None else self.claims
+        payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+        return SimpleNamespace(token=f"token-{len(self.asked)}.{payload}.x")
 
 
 class World:
@@ -78,16 +92,19 @@ class World:
         session.trust_env = False
         session.mount("https://", self.transport)
         session.mount("http://", self.transport)
-        self.graph = graph.Graph(
-            load(environ), self.credential, session, sleep=self.sleep, jitter=lambda: 0.0
+        self.graph = Graph(
+            load(environ), self.credential, session, self.sleep, lambda: 0.0, self.our_clock
         )
+
+    def our_clock(self) -> datetime:
+        return NOW + timedelta(seconds=self.time)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.time += seconds
 
-    def deadline(self, seconds: float = 60) -> graph.Deadline:
-        return graph.Deadline(seconds, lambda: self.time)
+    def deadline(self, seconds: float = 60) -> Deadline:
+        return Deadline(seconds, lambda: self.time)
 
     @property
     def calls(self) -> list[tuple[str, str]]:

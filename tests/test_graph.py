@@ -1,10 +1,15 @@
-"""graph.py: each answer and each failure ends as the error tree says, within its waits."""
+"""graph/: each answer and each failure ends as the error tree says, within its waits.
+
+Not for: how Graph behaves (the emulator), or sockets (tests/e2e).
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
-from datetime import UTC, datetime
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
@@ -13,7 +18,10 @@ from hypothesis import strategies as st
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 import graph
-from tests.scripted import ID, REQUESTS, ROOT, World, entity, reply
+from deadline import Deadline
+from graph.calls import SETTLE_SECONDS, SETTLE_WAITS
+from graph.http import LARGEST_BODY, Answer, told_wait
+from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply
 
 POST = ("POST", f"{REQUESTS}/{ID}/reprocess")
 GET = ("GET", f"{REQUESTS}/{ID}")
@@ -30,7 +38,7 @@ def test_success_costs_one_call_with_token_and_client_request_id():
 
     (sent,) = world.transport.sent
     assert [POST] == world.calls
-    assert "Bearer token-1" == sent.headers["Authorization"]
+    assert sent.headers["Authorization"].startswith("Bearer token-1.")
     assert "0" == sent.headers["Content-Length"]
     assert accepted == graph.Accepted(
         datetime(2026, 11, 24, 10, tzinfo=UTC), "g-1", sent.headers["client-request-id"]
@@ -45,11 +53,16 @@ def test_success_costs_one_call_with_token_and_client_request_id():
         ("2.128", 2.128),
         ("30,30", 30.0),
         ("Tue, 24 Nov 2026 10:00:09 GMT", 9.0),
-        ("Tue, 24 Nov 2026 09:00:00 GMT", 0.0),
+        ("Tue, 24 Nov 2026 09:00:00 GMT", 1.0),
+        ("0", 1.0),
+        ("0.0", 1.0),
     ],
 )
 def test_retry_after_is_obeyed_in_every_form(value, seconds):
-    """Integer, decimal, list and HTTP date are waits of exactly that long, by Graph's clock."""
+    """Integer, decimal, list and HTTP date are waits of exactly that long, by Graph's clock.
+
+    0 and the past tell nothing of use: then it is our own backoff, a second at first.
+    """
     now = "Tue, 24 Nov 2026 10:00:00 GMT"
     world = World([reply(429, None, Retry_After=value, Date=now), reply(202)])
 
@@ -58,10 +71,10 @@ def test_retry_after_is_obeyed_in_every_form(value, seconds):
     assert [seconds] == world.slept
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "1e9", "9" * 5000, "٣"])
+@pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "1e9", "9" * 5000, "٣", "0", "0,0"])
 def test_unreadable_retry_after_counts_as_none(value):
     """What is no Retry-After leaves the wait to the backoff."""
-    assert graph.retry_after({"retry-after": value}) is None
+    assert told_wait(Answer(429, {"retry-after": value}, None, ""), NOW) is None
 
 
 def test_without_retry_after_the_waits_double():
@@ -81,7 +94,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
     with pytest.raises(graph.GraphThrottled) as caught:
         world.graph.reprocess(ID, world.deadline())
 
-    assert (3600.0, [], False) == (caught.value.retry_after, world.slept, caught.value.lost)
+    assert (3600.0, [], False) == (caught.value.told_wait, world.slept, caught.value.lost)
 
 
 @pytest.mark.parametrize("lost", [DROPPED, SILENT, *map(reply, (500, 502, 503, 504))], ids=str)
@@ -102,7 +115,7 @@ def test_a_lost_call_that_never_arrived_is_sent_again_after_watching(lost):
     world.graph.reprocess(ID, world.deadline())
 
     assert [POST, GET, GET, GET, POST] == world.calls
-    assert list(graph.SETTLE_WAITS) == world.slept
+    assert list(SETTLE_WAITS) == world.slept
 
 
 def test_a_lost_answer_is_settled_when_the_delivery_failed_anew():
@@ -116,7 +129,7 @@ def test_a_lost_answer_is_settled_when_the_delivery_failed_anew():
 
 def test_a_lost_answer_that_cannot_be_settled_says_so():
     """When the state cannot be read either, the first error stays and tells that it is lost."""
-    world = World([SILENT, *[REFUSED] * 5])
+    world = World([SILENT, *[REFUSED] * 3])
 
     with pytest.raises(graph.GraphTimeout) as caught:
         world.graph.reprocess(ID, world.deadline())
@@ -141,13 +154,13 @@ def test_401_gets_one_new_token_and_one_retry():
 
     assert [{}, {"claims": '{"access_token":{}}'}] == [asked for _, asked in world.credential.asked]
     assert ["Bearer token-1", "Bearer token-2"] == [
-        sent.headers["Authorization"] for sent in world.transport.sent
+        sent.headers["Authorization"].partition(".")[0] for sent in world.transport.sent
     ]
 
 
 def test_a_401_as_the_last_answer_is_denied_too():
     """When no attempt is left, a refused token ends as what it is."""
-    world = World([*[reply(429, None, Retry_After="1")] * 4, reply(401)])
+    world = World([*[reply(429, None, Retry_After="1")] * 4, reply(401), reply(401)])
 
     with pytest.raises(graph.GraphDenied):
         world.graph.reprocess(ID, world.deadline())
@@ -226,7 +239,7 @@ def test_a_2xx_page_of_html_is_no_acceptance():
 
 def test_a_body_beyond_the_limit_is_not_read_to_its_end():
     """A huge body is a failure, not memory."""
-    world = World([reply(200, b" " * (graph.LARGEST_BODY + 1))] * 5)
+    world = World([reply(200, b" " * (LARGEST_BODY + 1))] * 5)
 
     with pytest.raises(graph.GraphFailed):
         world.graph.read(ID, world.deadline())
@@ -251,6 +264,7 @@ def test_the_list_follows_its_pages_to_the_end():
             (
                 f"{REQUESTS}?$select=id,state,requestType,completedDateTime&$filter="
                 "%28state%20eq%20%27deliveryFailed%27%20or%20state%20eq%20%27partiallyDelivered%27%29"
+                "&$top=500"
             ),
         ),
         ("GET", f"{ROOT}/next?$skiptoken=1"),
@@ -331,42 +345,474 @@ def test_beta_and_the_legacy_path_use_their_own_names(version, path, query):
     assert query in world.calls[0][1]
 
 
-def test_batch_answers_come_back_in_the_order_asked():
-    """Answers are matched by id; a missing one is None, a malformed one too."""
+def batch(*items):
+    return reply(200, {"responses": list(items)}, Date="Tue, 24 Nov 2026 10:00:00 GMT")
+
+
+OTHERS = [f"0000000{n}-0000-4000-8000-000000000000" for n in range(8)]
+
+
+def kinds(outcomes):
+    """Say of each outcome what it is, and whether it is lost."""
+    return [(type(one).__name__, getattr(one, "lost", None)) for one in outcomes]
+
+
+def test_a_batch_gives_for_each_request_what_the_single_call_gives():
+    """Answers come in any order, told by their ids; what lacks or cannot be read is lost."""
     world = World(
         [
-            reply(
-                200,
-                {
-                    "responses": [
-                        {"id": "2", "status": 429, "headers": {"Retry-After": "5"}},
-                        {"id": "0", "status": 202},
-                        {"id": "1", "status": "x"},
-                        {"id": "99", "status": 202},
-                        "junk",
-                    ]
-                },
+            batch(
+                {"id": 6, "status": "202", "headers": None},
+                {"id": "2", "status": 429, "headers": {"retry-AFTER": 5}},
+                {"id": "0", "status": 202, "headers": {"request-id": "g-0"}},
+                {"id": "0", "status": 404},
+                {"id": "1", "status": "x"},
+                {"id": "3", "status": 404, "body": {"error": {"code": "C", "message": "M"}}},
+                {"id": "4", "status": 403, "body": "no"},
+                {"id": "5", "status": 502},
+                {"id": "99", "status": 202},
+                {"id": None},
+                "junk",
             )
         ]
     )
 
-    answers = world.graph.batch("POST", ["/a", "/b", "/c"], world.deadline())
+    outcomes = world.graph.reprocess_each(OTHERS, world.deadline(), batched=True)
 
-    sent = json.loads(world.transport.sent[0].body)["requests"]
-    assert [202, None, 429] == [answer and answer.status for answer in answers]
-    assert "5" == answers[2].headers["retry-after"]
     assert [
-        {
-            "id": "0",
-            "method": "POST",
-            "url": "/a",
-            "body": {},
-            "headers": {
-                "client-request-id": sent[0]["headers"]["client-request-id"],
-                "Content-Type": "application/json",
-            },
-        }
-    ] == sent[:1]
+        ("Accepted", None),
+        ("GraphFailed", True),
+        ("GraphThrottled", False),
+        ("RequestNotFound", False),
+        ("GraphDenied", False),
+        ("GraphFailed", True),
+        ("Accepted", None),
+        ("GraphFailed", True),
+    ] == kinds(outcomes)
+    sent = json.loads(world.transport.sent[0].body)["requests"]
+    assert graph.Accepted(NOW, "g-0", sent[0]["headers"]["client-request-id"]) == outcomes[0]
+    assert (5.0, "C", "M") == (outcomes[2].told_wait, outcomes[3].code, outcomes[3].detail)
+
+
+def test_each_item_of_a_batch_has_an_empty_body_its_type_and_an_id_of_its_own():
+    """As Graph's page on batching asks for, also of a POST without a payload."""
+    world = World([batch()])
+
+    world.graph.reprocess_each(OTHERS[:2], world.deadline(), batched=True)
+
+    first, second = json.loads(world.transport.sent[0].body)["requests"]
+    ours = first["headers"].pop("client-request-id")
+    assert [("POST", ROOT + "/$batch")] == world.calls
+    assert ours != second["headers"]["client-request-id"]
+    assert {
+        "id": "0",
+        "method": "POST",
+        "url": f"{REQUESTS.removeprefix(ROOT)}/{OTHERS[0]}/reprocess",
+        "body": {},
+        "headers": {"Content-Type": "application/json"},
+    } == first
+
+
+@pytest.mark.parametrize("junk", [None, "x", 7, {"a": 1}, [None], [[]]], ids=repr)
+def test_a_batch_answer_of_no_use_loses_every_item(junk):
+    """Whatever stands in the place of the answers, nothing is taken for accepted."""
+    world = World([reply(200, {"responses": junk})])
+
+    outcomes = world.graph.reprocess_each(OTHERS[:2], world.deadline(), batched=True)
+
+    assert [("GraphFailed", True)] * 2 == kinds(outcomes)
+
+
+def test_an_item_without_a_wait_of_its_own_has_that_of_the_whole_answer():
+    """The longest told wait counts, wherever it stands."""
+    world = World([reply(200, {"responses": [{"id": "0", "status": 429}]}, Retry_After="9")])
+
+    (outcome,) = world.graph.reprocess_each(OTHERS[:1], world.deadline(), batched=True)
+
+    assert 9.0 == outcome.told_wait
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 413, 501])
+def test_a_refused_batch_says_so(status):
+    """Nothing in it was carried out; the caller can do without `$batch`."""
+    world = World([reply(status)])
+
+    with pytest.raises(graph.BatchNotAccepted) as caught:
+        world.graph.reprocess_each(OTHERS, world.deadline(), batched=True)
+
+    assert (status, False) == (caught.value.status, caught.value.lost)
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "lost"),
+    [
+        (reply(429, None, Retry_After="7"), graph.GraphThrottled, False),
+        (reply(503, None, Retry_After="7"), graph.GraphThrottled, True),
+        (reply(403), graph.GraphDenied, False),
+        (reply(500), graph.GraphFailed, True),
+        (reply(200, b"<html>", Content_Type="text/html"), graph.GraphFailed, True),
+        (REFUSED, graph.GraphFailed, False),
+        (DROPPED, graph.GraphFailed, True),
+        (SILENT, graph.GraphTimeout, True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_one_of_many_calls_is_sent_once_and_waits_for_nothing(step, kind, lost, batched):
+    """Waiting and sending again is the sweep's, so that a told wait is everybody's."""
+    world = World([step])
+    ids = OTHERS if batched else OTHERS[:1]
+
+    try:
+        (outcome,) = world.graph.reprocess_each(ids, world.deadline(), batched=batched)
+    except graph.GraphError as error:
+        outcome = error
+
+    assert (kind, lost) == (type(outcome), outcome.lost)
+    assert (1, []) == (len(world.calls), world.slept)
+
+
+def test_reading_many_gives_requests_or_errors():
+    """An answer about another request, or without a state, is of no use."""
+    bodies = [
+        entity() | {"id": OTHERS[0].upper()},
+        entity(),
+        entity("") | {"id": OTHERS[2]},
+        ["x"],
+    ]
+    items = [{"id": str(n), "status": 200, "body": body} for n, body in enumerate(bodies)]
+    world = World([batch(*items, {"id": "4", "status": 404})])
+
+    outcomes = world.graph.read_each(OTHERS[:5], world.deadline(), batched=True)
+
+    assert [
+        ("Request", None),
+        ("GraphFailed", False),
+        ("GraphFailed", False),
+        ("GraphFailed", False),
+        ("RequestNotFound", False),
+    ] == kinds(outcomes)
+    assert (OTHERS[0], "deliveryFailed") == (outcomes[0].id, outcomes[0].state)
+
+
+@pytest.mark.parametrize("budget", [60, 20, 6])
+def test_silence_leaves_the_time_to_look_at_the_state(budget):
+    """A POST that was accepted, and never answered, is reported as accepted in any budget."""
+    world = World([])
+
+    def silence():
+        world.time += world.transport.timeouts[-1][1]
+        return SILENT
+
+    world.transport.script = [silence, reply(200, entity("delivering"))]
+    deadline = world.deadline(budget)
+
+    assert graph.Accepted(NOW, "", "") == graph_ids_cut(world.graph.reprocess(ID, deadline))
+    assert [POST, GET] == world.calls
+    assert world.transport.timeouts[0][1] <= max(budget - SETTLE_SECONDS, budget / 2) + 0.1
+
+
+def graph_ids_cut(accepted):
+    return graph.Accepted(accepted.at, "", "")
+
+
+def test_two_posts_may_have_been_carried_out_and_never_a_third():
+    """Lost, not moved, sent again, lost, not moved: then it is the caller's to decide."""
+    world = World([DROPPED, *[reply(200, entity())] * 3] * 2)
+
+    with pytest.raises(graph.GraphFailed) as caught:
+        world.graph.reprocess(ID, world.deadline())
+
+    assert [POST, GET, GET, GET] * 2 == world.calls
+    assert caught.value.lost
+
+
+def test_one_look_that_fails_does_not_end_the_watch():
+    """The next look may tell."""
+    world = World([DROPPED, reply(400), reply(200, entity("delivering"))])
+    with pytest.raises(graph.GraphRefused):
+        world.graph.reprocess(ID, world.deadline())
+
+    world = World([DROPPED, reply(403), reply(200, entity("delivering"))])
+    world.graph.reprocess(ID, world.deadline())
+
+    assert [POST, GET, GET] == world.calls
+
+
+@pytest.mark.parametrize("state", ["denied", "Canceled"])
+def test_what_was_denied_or_canceled_meanwhile_was_not_accepted(state):
+    """The state moved, but not by a reprocess; Graph's answer to the second POST tells."""
+    world = World([DROPPED, reply(200, entity(state)), reply(400)])
+
+    with pytest.raises(graph.GraphRefused):
+        world.graph.reprocess(ID, world.deadline())
+
+    assert [POST, GET, POST] == world.calls
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_whether_it_moved_is_told_by_graphs_clock(hours):
+    """A clock of Graph's that is an hour off does not make an old failure a new one."""
+    theirs = NOW + timedelta(hours=hours)
+    date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+    def shown(completed):
+        text = completed.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return reply(200, entity(completed=text), Date=date)
+
+    old, new = theirs - timedelta(seconds=30), theirs + timedelta(seconds=3)
+    stayed = World([DROPPED, *[shown(old)] * 3, reply(202)])
+    moved = World([DROPPED, shown(new)])
+    stayed.graph.reprocess(ID, stayed.deadline())
+    moved.graph.reprocess(ID, moved.deadline())
+
+    assert [POST, GET, GET, GET, POST] == stayed.calls
+    assert [POST, GET] == moved.calls
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_clock_that_cannot_be_right_is_not_believed(date):
+    """The acceptance then has our own time."""
+    world = World([reply(202, None, Date=date)])
+
+    assert NOW == world.graph.reprocess(ID, world.deadline()).at
+    assert NOW == world.graph.now()
+
+
+@pytest.mark.parametrize(
+    ("request_", "since", "moved"),
+    [
+        (("delivering", NOW), NOW, True),
+        (("deliveryFailed", NOW), NOW, False),
+        (("deliveryFailed", NOW + timedelta(seconds=1)), NOW, True),
+        (("partiallyDelivered", None), NOW, False),
+        (("deliveryFailed", NOW), None, False),
+        (("aStateOfTomorrow", None), None, True),
+    ],
+)
+def test_a_request_has_moved_when_it_is_not_the_same_failure_any_more(request_, since, moved):
+    """The one answer for lost calls and for stale states."""
+    state, completed = request_
+
+    assert moved is graph.Request(ID, state, "userAdd", completed).has_moved(since)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (ssl.SSLCertVerificationError("self-signed"), False),
+        (ssl.SSLError("bad record mac"), True),
+        (ssl.SSLEOFError("EOF occurred in violation of protocol"), True),
+    ],
+    ids=repr,
+)
+def test_only_a_certificate_that_does_not_verify_means_that_nothing_was_sent(error, lost):
+    """A TLS connection may break after the request has gone through it."""
+    world = World([requests.exceptions.SSLError(MaxRetryError(None, "/", error))])
+
+    with pytest.raises(graph.GraphFailed) as caught:
+        world.graph.reprocess_each(OTHERS, world.deadline(), batched=True)
+
+    assert lost is caught.value.lost
+
+
+TOP = "&$top=500"
+
+
+@pytest.mark.parametrize(
+    ("refused", "queries"),
+    [
+        (0, ["or top"]),
+        (1, ["or top", "top", "top"]),
+        (2, ["or top", "top", "or"]),
+        (3, ["or top", "top", "or", "", ""]),
+    ],
+)
+def test_what_graph_refuses_of_the_list_is_left_out_and_that_is_remembered(refused, queries):
+    """First the filter on both states, then `$top`, then both; the form that worked comes first."""
+    pages = 1 if "or" in queries[-1] else 2
+    world = World([*[reply(400)] * refused, *[page(entity())] * pages, *[page()] * pages])
+
+    def asked(calls):
+        return [
+            " ".join(word for word, there in (("or", "%20or%20" in u), ("top", TOP in u)) if there)
+            for _, u in calls
+        ]
+
+    assert pages == len(list(world.graph.failed(world.deadline())))
+    first = len(world.calls)
+    list(world.graph.failed(world.deadline()))
+
+    assert queries == asked(world.calls[:first])
+    assert queries[-pages:] == asked(world.calls[first:])
+
+
+def test_a_list_that_graph_refuses_in_every_form_is_refused_in_its_first_words():
+    """The first refusal is told; and nothing is remembered of it."""
+    refusals = [reply(400, {"error": {"code": str(n)}}) for n in range(4)]
+    world = World([*refusals, page(entity())])
+
+    with pytest.raises(graph.GraphRefused) as caught:
+        list(world.graph.failed(world.deadline()))
+
+    assert "0" == caught.value.code
+    assert 1 == len(list(world.graph.failed(world.deadline())))
+    assert TOP in world.calls[-1][1]
+
+
+def test_a_refusal_in_the_middle_of_a_list_is_no_reason_to_begin_again():
+    """An expired nextLink, for one, ends the list; what was read before is there."""
+    world = World([page(entity(), link=f"{ROOT}/next"), reply(400)])
+    listed = []
+
+    with pytest.raises(graph.GraphRefused):
+        listed.extend(request.id for request in world.graph.failed(world.deadline()))
+
+    assert (2, [ID]) == (len(world.calls), [ID])
+
+
+def test_what_is_no_request_in_a_list_is_passed_over():
+    """Without an id nothing can be done; without a state it is shown, and excluded later."""
+    world = World([page("x", None, {"state": "deliveryFailed"}, {"id": ID.upper(), "state": None})])
+
+    assert [graph.Request(ID, "", "", None)] == list(world.graph.failed(world.deadline()))
+
+
+def test_a_next_link_is_followed_whatever_the_case_of_its_host():
+    """What is sent begins with our own Graph root, letter by letter."""
+    world = World([page(link="HTTPS://Graph.Microsoft.com/v1.0/next"), page()])
+
+    list(world.graph.failed(world.deadline()))
+
+    assert ("GET", f"{ROOT}/next") == world.calls[1]
+
+
+def test_a_package_is_listed_in_the_form_that_catalog_roles_may_use():
+    """`$expand=accessPackage` and a filter on its id (Graph's page on listing requests)."""
+    world = World([page()])
+
+    list(world.graph.failed(world.deadline(), OTHERS[0]))
+
+    assert (
+        f"{REQUESTS}?$expand=accessPackage&$filter=accessPackage/id%20eq%20%27{OTHERS[0]}%27"
+        in (world.calls[0][1])
+    )
+
+
+def test_a_detailed_list_has_the_names_of_package_and_requestor():
+    """`$expand` of both; a removal comes without its package; what Graph leaves out is empty."""
+    whole = entity() | {
+        "createdDateTime": "2026-08-19T12:00:00Z",
+        "status": "DeliveryFailed",
+        "history": [{"detail": "old"}, {"detail": "The site is not there yet."}],
+        "accessPackage": {"id": OTHERS[1], "displayName": "Sales Team"},
+        "requestor": {"objectId": OTHERS[2], "displayName": "Adele", "email": "a@example.com"},
+    }
+    removal = {"id": OTHERS[0], "state": "deliveryFailed", "accessPackage": None, "requestor": 7}
+    world = World([page(whole, removal, "x")])
+
+    listed = list(world.graph.failed_in_detail(world.deadline()))
+
+    assert [
+        graph.DetailedRequest(
+            ID,
+            "deliveryFailed",
+            "userAdd",
+            datetime(2026, 8, 20, 12, 0, 0, 200000, tzinfo=UTC),
+            datetime(2026, 8, 19, 12, tzinfo=UTC),
+            OTHERS[1],
+            "Sales Team",
+            OTHERS[2],
+            "Adele",
+            "a@example.com",
+            "The site is not there yet.",
+        ),
+        graph.DetailedRequest(OTHERS[0], "deliveryFailed", "", None),
+    ] == listed
+    assert "?$expand=accessPackage,requestor&$filter=" in world.calls[0][1]
+
+
+def test_names_that_graph_refuses_cost_the_names_only():
+    """After the four forms with them, the four without; that is remembered."""
+    world = World([*[reply(400)] * 4, page(entity()), page(entity())])
+
+    for _ in range(2):
+        assert [ID] == [one.id for one in world.graph.failed_in_detail(world.deadline())]
+
+    assert [True] * 4 + [False] * 2 == ["$expand=" in url for _, url in world.calls]
+
+
+@pytest.mark.parametrize(
+    ("code", "packages", "roles", "looks_like"),
+    [
+        ("NoLicense", "", [], "licence"),
+        ("UnAuthorized", "", [], "permission"),
+        ("UnAuthorized", OTHERS[0], [], "role scope"),
+        ("UnAuthorized", "", ["EntitlementManagement.ReadWrite.All"], "role scope"),
+    ],
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_denial_says_what_it_looks_like(code, packages, roles, looks_like, batched):
+    """By Graph's code, by the roles in the token, and by SWEEP_ACCESS_PACKAGES."""
+    error = {"error": {"code": code}}
+    item = batch({"id": "0", "status": 403, "body": error})
+    world = World([item if batched else reply(403, error)], SWEEP_ACCESS_PACKAGES=packages)
+    world.credential.roles = roles
+
+    (denied,) = world.graph.reprocess_each(OTHERS[:1], world.deadline(), batched=batched)
+
+    assert (graph.GraphDenied, looks_like) == (type(denied), denied.looks_like)
+    assert denied.remedy
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ({"oid": OTHERS[0], "roles": ["a"]}, (OTHERS[0], ("a",))),
+        ({"oid": "x", "roles": "a"}, (None, None)),
+        ({}, (None, ())),
+        ([], (None, None)),
+    ],
+)
+def test_the_identity_is_told_from_its_token(payload, expected):
+    """Object id and roles where they can be read; never an error."""
+    world = World([])
+    world.credential.claims = payload
+
+    claims = world.graph.identity(world.deadline())
+
+    assert expected == (claims.object_id, claims.roles)
+
+
+def test_a_silent_identity_ends_with_the_deadline():
+    """The caller's deadline counts also for the token."""
+    world = World([])
+    ended = threading.Event()
+    world.credential.get_token = lambda *_a, **_k: ended.wait(5)
+
+    with pytest.raises(graph.GraphTimeout):
+        world.graph.identity(Deadline(0.05))
+
+    ended.set()
+
+
+def test_long_waits_are_told_in_the_log(caplog):
+    """Who reads the log sees what it waits for."""
+    world = World([reply(429, None, Retry_After="20", request_id="g-1"), reply(202)])
+
+    with caplog.at_level("INFO", "redeliver"):
+        world.graph.reprocess(ID, world.deadline())
+
+    (line,) = (json.loads(record.message) for record in caplog.records)
+    assert {
+        "event": "waiting for graph",
+        "seconds": 20.0,
+        "attempt": 1,
+        "graphStatus": 429,
+        "detail": "Graph answered HTTP 429",
+        "graphRequestId": "g-1",
+        "clientRequestId": line["clientRequestId"],
+    } == line
 
 
 def test_every_error_of_requests_maps_to_one_of_ours():
@@ -394,6 +840,12 @@ def test_timestamps_have_0_to_7_fractional_digits(text, microsecond):
     assert datetime(2026, 8, 20, 12, 0, 0, microsecond, tzinfo=UTC) == graph.timestamp(text)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "9998-12-31T23:59:59-12:00"])
+def test_the_end_of_time_is_no_time(text):
+    """What Microsoft's services write for never cannot be counted with."""
+    assert graph.timestamp(text) is None
+
+
 @given(st.one_of(st.text(), st.none(), st.integers(), st.lists(st.text())))
 def test_whatever_is_no_timestamp_is_none_or_a_time(value):
     """No text makes the parser raise."""
@@ -403,7 +855,9 @@ def test_whatever_is_no_timestamp_is_none_or_a_time(value):
 @given(st.text(), st.text())
 def test_whatever_is_no_retry_after_is_none_or_a_wait(value, date):
     """No header makes the parser raise, and no wait is negative."""
-    assert (graph.retry_after({"retry-after": value, "date": date}) or 0.0) >= 0.0
+    wait = told_wait(Answer(429, {"retry-after": value, "date": date}, None, ""), NOW)
+
+    assert wait is None or wait > 0.0
 
 
 @given(
@@ -414,4 +868,5 @@ def test_whatever_is_no_retry_after_is_none_or_a_wait(value, date):
 )
 def test_no_body_of_an_error_makes_the_app_raise_another(body):
     """An error body of any shape becomes one of our errors."""
-    assert isinstance(graph.error_from(graph.Answer(400, {}, body, "c")), graph.GraphRefused)
+    with pytest.raises(graph.GraphRefused):
+        World([reply(400, body)]).graph.read(ID, World([]).deadline())

@@ -1,0 +1,396 @@
+"""The calls that Redeliver makes to Graph: list the failed requests, read, reprocess; one or many.
+
+Not for: how a call is sent (http.py), or what to reprocess when. Every method raises GraphError.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+import threading
+import time
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import settings as app_settings
+from graph.errors import (
+    BatchNotAccepted,
+    GraphDenied,
+    GraphError,
+    GraphFailed,
+    GraphRefused,
+    GraphThrottled,
+)
+from graph.http import Answer, Http, lower, new_session
+from graph.identity import ManagedIdentity
+from graph.request import (
+    NAMES,
+    DetailedRequest,
+    Request,
+    detailed_request_from,
+    request_from,
+    whole_request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import requests
+
+    from deadline import Deadline
+    from graph.identity import Claims, Credential
+    from settings import Settings
+
+# After a lost answer the state is watched this long before the request is sent again: how soon
+# Graph shows an accepted reprocess is not published. Seconds between two looks.
+SETTLE_WAITS = (1.0, 2.0, 2.0)
+SETTLE_SECONDS = 7.0  # those waits, and time for the looks
+PAGE = 500  # requests asked for in a page; whether Graph listens is not published
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Graph has taken on the reprocess, at this time by its own clock."""
+
+    at: datetime
+    graph_request_id: str
+    client_request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListForm:
+    """How failed requests are asked for.
+
+    `one_filter`: both states in one filter, or one list for each; `top`: with a size of the page;
+    `names`: with the names of access package and requestor.
+    """
+
+    one_filter: bool
+    top: bool
+    names: bool = False
+
+
+# In the order in which they are tried: what Graph refuses of the first is left out of the next.
+FORMS = (
+    ListForm(one_filter=True, top=True),
+    ListForm(one_filter=False, top=True),
+    ListForm(one_filter=True, top=False),
+    ListForm(one_filter=False, top=False),
+)
+DETAILED_FORMS = (*(replace(form, names=True) for form in FORMS), *FORMS)
+
+
+class Graph:
+    """Calls Graph with the managed identity; safe to use from several threads.
+
+    The sleep, the randomness and our clock can be passed in, so that tests never wait.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what can be passed in
+        self,
+        settings: Settings,
+        credential: Credential | None = None,
+        session: requests.Session | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+        our_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Prepare; nothing is called yet."""
+        self.sleep = sleep
+        self.our_clock = our_clock
+        self._identity = ManagedIdentity(settings.token_scope, settings.azure_client_id, credential)
+        self._http = Http(
+            f"{settings.graph_root}/{settings.graph_api_version}",
+            self._identity,
+            session or new_session(settings.graph_concurrency),
+            sleep,
+            jitter,
+            our_clock,
+            catalog_roles=bool(settings.sweep_access_packages),
+        )
+        self._names = NAMES[settings.graph_api_version]
+        self._path = f"/identityGovernance/entitlementManagement/{settings.graph_requests_path}"
+        self._worked: dict[tuple[ListForm, ...], ListForm] = {}
+
+    def now(self) -> datetime:
+        """Return the time by Graph's clock, as far as known."""
+        return self._http.by_graph(self.our_clock())
+
+    def identity(self, deadline: Deadline) -> Claims:
+        """Get a token and return what it says of the identity."""
+        self._identity.token(deadline)
+        return self._identity.claims
+
+    # -- one request --
+
+    def read(self, request_id: str, deadline: Deadline) -> Request:
+        """Read one request. Raises RequestNotFound."""
+        answer = self._http.send("GET", f"{self._path}/{request_id}", deadline)
+        return whole_request(answer.body, self._names, request_id)
+
+    def reprocess(self, request_id: str, deadline: Deadline) -> Accepted:
+        """Ask Graph to reprocess one request.
+
+        After a lost answer the state decides: if the request moved, the reprocess was accepted;
+        if it still shows the old failure after the settle time, it is sent once more, and never
+        again. The settle time is kept back from the deadline, half of it at most.
+        https://learn.microsoft.com/graph/api/accesspackageassignmentrequest-reprocess
+        """
+        accepted = self._posted(request_id, deadline)
+        if isinstance(accepted, GraphError):
+            accepted = self._posted(request_id, deadline)
+        if isinstance(accepted, GraphError):
+            raise accepted
+        return accepted
+
+    def _posted(self, request_id: str, deadline: Deadline) -> Accepted | GraphError:
+        """Send it; an error is returned only when the answer was lost and nothing moved."""
+        keep_back = min(SETTLE_SECONDS, deadline.left() / 2)
+        sending = deadline.within(deadline.left() - keep_back)
+        sent_at = self.our_clock()
+        try:
+            answer = self._http.send("POST", f"{self._path}/{request_id}/reprocess", sending)
+        except (GraphFailed, GraphThrottled) as error:
+            if not error.lost:
+                raise
+            return self._settled(request_id, error, sent_at, deadline)
+        return self._accepted(answer)
+
+    def _settled(
+        self, request_id: str, error: GraphError, sent_at: datetime, deadline: Deadline
+    ) -> Accepted | GraphError:
+        """Watch the state after a lost answer; return `error` when the request has not moved.
+
+        Raises `error` when the state could not be seen, or not for long enough.
+        """
+        seen: Request | None = None
+        for wait in (max(SETTLE_WAITS[0], error.told_wait or 0.0), *SETTLE_WAITS[1:]):
+            if wait >= deadline.left():
+                raise error
+            self.sleep(wait)
+            try:
+                answer = self._http.send_once("GET", f"{self._path}/{request_id}", deadline)
+                seen = whole_request(answer.body, self._names, request_id)
+            except GraphRefused:  # such as: it is gone
+                raise
+            except GraphError:
+                continue
+            if seen.has_moved(self._http.by_graph(sent_at)):
+                break
+        if not seen:
+            raise error
+        since = self._http.by_graph(sent_at)
+        # What was denied or canceled has moved as well, but not by a reprocess.
+        if not seen.has_moved(since) or seen.state.lower() in {"denied", "canceled"}:
+            return error
+        return Accepted(since, error.graph_request_id, error.client_request_id)
+
+    def _accepted(self, answer: Answer) -> Accepted:
+        at = self._http.answered_at(answer)
+        return Accepted(at, answer.graph_request_id, answer.client_request_id)
+
+    # -- the failed ones --
+
+    def failed(self, deadline: Deadline, access_package: str | None = None) -> Iterator[Request]:
+        """List failed requests page by page, of one access package or of all.
+
+        The same request may come twice. What Graph refuses (400) of the query is left out, and
+        the form that worked is the first to be tried from then on.
+        https://learn.microsoft.com/graph/api/entitlementmanagement-list-assignmentrequests
+        """
+        for item in self._items(FORMS, access_package, deadline):
+            if request := request_from(item, self._names):
+                yield request
+
+    def failed_in_detail(
+        self, deadline: Deadline, access_package: str | None = None
+    ) -> Iterator[DetailedRequest]:
+        """List failed requests as `failed` does, with names; without them where Graph refuses."""
+        for item in self._items(DETAILED_FORMS, access_package, deadline):
+            if request := detailed_request_from(item, self._names):
+                yield request
+
+    def _items(
+        self, forms: tuple[ListForm, ...], access_package: str | None, deadline: Deadline
+    ) -> Iterator[Any]:
+        """Yield the items of all pages, in the first of these forms that Graph takes."""
+        worked = self._worked.get(forms, forms[0])
+        refusal: GraphRefused | None = None
+        for form in sorted(forms, key=lambda one: one != worked):
+            pages = self._pages(form, access_package, deadline)
+            try:
+                first = next(pages, [])
+            except GraphRefused as error:
+                if error.status != 400:
+                    raise
+                refusal = refusal or error
+                continue
+            self._worked[forms] = form
+            yield from first
+            for page in pages:
+                yield from page
+            return
+        raise refusal or GraphRefused("there is no form of the list to try")
+
+    def _pages(
+        self, form: ListForm, access_package: str | None, deadline: Deadline
+    ) -> Iterator[list[Any]]:
+        """Yield the pages of every query that this form consists of."""
+        states = [f"{self._names.state} eq '{name}'" for name in self._names.failed_states]
+        for wanted in [f"({' or '.join(states)})"] if form.one_filter else states:
+            package = f"accessPackage/id eq '{access_package}' and " if access_package else ""
+            query = f"$filter={quote(package + wanted)}"
+            if form.names:
+                query = f"$expand=accessPackage,requestor&{query}"
+            elif access_package:  # the form that callers with catalog roles only must use
+                query = f"$expand=accessPackage&{query}"
+            else:
+                query = (
+                    f"$select=id,{self._names.state},requestType,{self._names.completed}&{query}"
+                )
+            top = f"&$top={PAGE}" if form.top else ""
+            yield from self._linked(f"{self._path}?{query}{top}", deadline)
+
+    def _linked(self, url: str, deadline: Deadline) -> Iterator[list[Any]]:
+        """Follow `@odata.nextLink` to the end, and never in a loop."""
+        seen = set()
+        while url:
+            seen.add(url)
+            body = self._http.send("GET", url, deadline).body
+            if not isinstance(body.get("value"), list):
+                raise GraphFailed("Graph answered a list without 'value'")
+            yield body["value"]
+            url = body.get("@odata.nextLink") or ""
+            if not isinstance(url, str):
+                raise GraphFailed("Graph's nextLink is no text")
+            if url in seen:
+                raise GraphFailed("Graph's nextLink leads back to a page that was read already")
+
+    # -- many requests in one call --
+
+    def reprocess_each(
+        self, request_ids: Sequence[str], deadline: Deadline, *, batched: bool
+    ) -> list[Accepted | GraphError]:
+        """Ask Graph once to reprocess each of up to 20 requests; one outcome for each.
+
+        One `$batch`, or with `batched` false a single call for the one request that is given.
+        Nothing is tried again here. Raises GraphError when the call failed as a whole.
+        """
+        answers = self._each("POST", "/reprocess", request_ids, deadline, batched=batched)
+        return [a if isinstance(a, GraphError) else self._accepted(a) for a in answers]
+
+    def read_each(
+        self, request_ids: Sequence[str], deadline: Deadline, *, batched: bool
+    ) -> list[Request | GraphError]:
+        """Read each of up to 20 requests, as `reprocess_each` does."""
+        answers = self._each("GET", "", request_ids, deadline, batched=batched)
+        return [self._read(a, one) for a, one in zip(answers, request_ids, strict=True)]
+
+    def _read(self, answer: Answer | GraphError, request_id: str) -> Request | GraphError:
+        if isinstance(answer, GraphError):
+            return answer
+        try:
+            return whole_request(answer.body, self._names, request_id)
+        except GraphFailed as error:
+            return error
+
+    def _each(
+        self,
+        method: str,
+        action: str,
+        request_ids: Sequence[str],
+        deadline: Deadline,
+        *,
+        batched: bool,
+    ) -> list[Answer | GraphError]:
+        paths = [f"{self._path}/{one}{action}" for one in request_ids]
+        if batched:
+            return self._batch(method, paths, deadline)
+        (path,) = paths
+        try:
+            return [self._http.send_once(method, path, deadline)]
+        except (GraphRefused, GraphDenied) as error:  # a judgement of this one request
+            return [error]
+
+    def _batch(
+        self, method: str, paths: Sequence[str], deadline: Deadline
+    ) -> list[Answer | GraphError]:
+        """Carry out the calls in one `$batch`.
+
+        https://learn.microsoft.com/graph/json-batching: POST items without a payload still carry
+        an empty body and its content type; answers come in any order, and are told by their ids.
+        """
+        ids = [str(uuid.uuid4()) for _ in paths]
+        items = [_batch_item(n, method, path, ids[n]) for n, path in enumerate(paths)]
+        try:
+            outer = self._http.send_once("POST", "/$batch", deadline, {"requests": items})
+        except GraphRefused as error:
+            raise BatchNotAccepted(
+                error.detail,
+                status=error.status,
+                code=error.code,
+                graph_request_id=error.graph_request_id,
+                client_request_id=error.client_request_id,
+            ) from error
+        found = _batch_answers(outer, ids)
+        return [self._item(found.get(n), client_id) for n, client_id in enumerate(ids)]
+
+    def _item(self, answer: Answer | None, client_request_id: str) -> Answer | GraphError:
+        if answer is None:
+            return GraphFailed(
+                "Graph's $batch answer lacks this request",
+                lost=True,
+                client_request_id=client_request_id,
+            )
+        return answer if answer.ok else self._http.error_from(answer)
+
+
+def _batch_item(number: int, method: str, path: str, client_request_id: str) -> dict[str, Any]:
+    headers = {"client-request-id": client_request_id}
+    item: dict[str, Any] = {"id": str(number), "method": method, "url": path, "headers": headers}
+    if method == "POST":
+        headers["Content-Type"] = "application/json"
+        item["body"] = {}
+    return item
+
+
+def _batch_answers(outer: Answer, client_request_ids: Sequence[str]) -> dict[int, Answer]:
+    """Return the answers by the numbers of their calls; what is no answer is left out.
+
+    An item without a header of its own has that of the whole answer: its date, its Retry-After.
+    """
+    found: dict[int, Answer] = {}
+    items = outer.body.get("responses")
+    for item in items if isinstance(items, list) else ():
+        if not isinstance(item, dict):
+            continue
+        number, status = str(item.get("id")), str(item.get("status"))
+        if not re.fullmatch(r"[0-9]{1,2}", number) or not re.fullmatch(r"[1-5][0-9]{2}", status):
+            continue
+        n = int(number)
+        if n < len(client_request_ids) and n not in found:
+            shared = {k: v for k, v in outer.headers.items() if k in {"date", "retry-after"}}
+            headers = shared | lower(item.get("headers"))
+            found[n] = Answer(int(status), headers, item.get("body"), client_request_ids[n])
+    return found
+
+
+_making = threading.Lock()
+
+
+def shared() -> Graph:
+    """Return this process's one Graph, with one credential and one pooled session.
+
+    Raises SettingsError; then nothing is kept.
+    """
+    with _making:  # a cache alone would make two when two first calls come at once
+        return _made()
+
+
+@functools.cache
+def _made() -> Graph:
+    return Graph(app_settings.current())

@@ -1,0 +1,386 @@
+"""One exchange with Graph: token, deadline, retry, `Retry-After`, and what each status means.
+
+Not for: which calls there are (calls.py). The token goes to the Graph root and nowhere else: no
+redirect is followed, no proxy or .netrc is read, and every address is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from events import INFO, event
+from graph.errors import (
+    GraphDenied,
+    GraphError,
+    GraphFailed,
+    GraphRefused,
+    GraphThrottled,
+    GraphTimeout,
+    RequestNotFound,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deadline import Deadline
+    from graph.identity import ManagedIdentity
+
+CALL_SECONDS = 30.0  # longest silence within one call
+CONNECT_SECONDS = 5.0
+TRIES = 5  # of one call, the first included
+LONGEST_BACKOFF = 30.0  # seconds; only for waits of our own choosing, never for Retry-After
+LARGEST_BODY = 16 * 1024 * 1024  # bytes
+TOLD = 5.0  # seconds; longer waits are told in the log
+ABSURD = timedelta(days=1)  # a clock that differs by more is not believed
+RETRIED = frozenset({429, 500, 502, 503, 504})
+WRITE_ROLE = "EntitlementManagement.ReadWrite.All"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Graph answered to one call; inside a `$batch` also with an error status."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+    client_request_id: str
+
+    @property
+    def ok(self) -> bool:
+        """Any 2xx: Graph documents 202, generated clients accept 200 to 204."""
+        return 200 <= self.status < 300
+
+    @property
+    def graph_request_id(self) -> str:
+        """Graph's own id of this call, for a support case."""
+        return self.headers.get("request-id", "")
+
+    @property
+    def date(self) -> datetime | None:
+        """Graph's clock when it answered, cut to whole seconds (RFC 9110 `Date`)."""
+        return http_date(self.headers.get("date", ""))
+
+
+class Http:
+    """Sends calls to one version of Graph; safe to use from several threads."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what can be passed in
+        self,
+        version_root: str,
+        identity: ManagedIdentity,
+        session: requests.Session,
+        sleep: Callable[[float], None],
+        jitter: Callable[[], float],
+        our_clock: Callable[[], datetime],
+        *,
+        catalog_roles: bool,
+    ) -> None:
+        """Send below `version_root`. `catalog_roles`: the identity may hold roles on catalogs."""
+        self.version_root = version_root
+        self.identity = identity
+        self.session = session
+        self.sleep = sleep
+        self.jitter = jitter
+        self.our_clock = our_clock
+        self.catalog_roles = catalog_roles
+        self._ahead = timedelta()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        deadline: Deadline,
+        body: Any = None,  # noqa: ANN401 - JSON is anything
+        *,
+        safe: bool = False,
+    ) -> Answer:
+        """Send one call and return its 2xx answer, trying again within the deadline.
+
+        `url` is a path below the version, or a whole nextLink. What is sent twice is only what
+        changes nothing (GET, or `safe`), what Graph says it did not carry out (429), and what
+        never left (no connection, no token). A told wait is never shortened. Raises GraphError.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self.send_once(method, url, deadline, body)
+            except (GraphThrottled, GraphFailed) as error:
+                wait = self._wait_before(attempt, error.told_wait)
+                repeatable = safe or method == "GET" or not error.lost
+                retried = error.status is None or error.status in RETRIED or error.status < 300
+                if not (repeatable and retried) or attempt == TRIES or wait >= deadline.left():
+                    raise
+                self._tell(wait, attempt, error)
+                self.sleep(wait)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def send_once(
+        self,
+        method: str,
+        url: str,
+        deadline: Deadline,
+        body: Any = None,  # noqa: ANN401 - JSON is anything
+    ) -> Answer:
+        """Send one call once, or twice when Graph does not accept the token: then with a new one.
+
+        Raises GraphError.
+        """
+        try:
+            return self._exchange(method, url, deadline, body, renew=False)
+        except GraphDenied as error:
+            if error.status != 401:
+                raise
+            return self._exchange(method, url, deadline, body, renew=True)
+
+    def error_from(self, answer: Answer) -> GraphError:
+        """Return the error that a non-2xx answer means, with Graph's code and message."""
+        error = answer.body.get("error") if isinstance(answer.body, dict) else None
+        error = error if isinstance(error, dict) else {}
+        status = answer.status
+        code = str(error.get("code") or "")[:100]
+        message = str(error.get("message") or f"Graph answered HTTP {status}")[:500]
+        if status < 400:
+            message = "Graph answered neither success nor error; it was not followed"
+        made = _kind(status)(
+            message,
+            status=status,
+            code=code,
+            told_wait=told_wait(answer, self.our_clock()) if status in RETRIED else None,
+            lost=status >= 500 and status != 501,
+            graph_request_id=answer.graph_request_id,
+            client_request_id=answer.client_request_id,
+        )
+        if isinstance(made, GraphDenied):
+            made.looks_like = self._looks_like(status, code)
+        return made
+
+    def by_graph(self, at: datetime) -> datetime:
+        """Return what Graph's clock shows, as far as known, when ours shows `at`."""
+        return at + self._ahead
+
+    def answered_at(self, answer: Answer) -> datetime:
+        """Return when Graph answered, by its clock; up to a second early, never late."""
+        now = self.by_graph(self.our_clock())
+        date = answer.date
+        return date if date and abs(date - now) < ABSURD else now
+
+    def _wait_before(self, attempt: int, told: float | None) -> float:
+        """Seconds to wait before the next attempt: as told, or doubling; jitter is only added."""
+        own = min(2.0 ** (attempt - 1), LONGEST_BACKOFF)
+        return (own if told is None else told) + self.jitter()
+
+    def _tell(self, wait: float, attempt: int, error: GraphError) -> None:
+        if wait >= TOLD:
+            seconds = round(wait, 1)
+            event(INFO, "waiting for graph", seconds=seconds, attempt=attempt, **error.fields())
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        deadline: Deadline,
+        body: Any,  # noqa: ANN401 - JSON is anything
+        *,
+        renew: bool,
+    ) -> Answer:
+        whole_url = self._checked(url)
+        if deadline.left() <= 0:
+            raise GraphTimeout("the time for this call was used up before it was sent")
+        token = self.identity.token(deadline, renew=renew)
+        client_request_id = str(uuid.uuid4())
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "client-request-id": client_request_id,
+            "Accept": "application/json",
+            "Prefer": "include-unknown-enum-members",
+        }
+        if method == "POST" and body is None:
+            headers["Content-Length"] = "0"
+        sent_at = self.our_clock()
+        left = deadline.left() + 0.001
+        try:
+            with self.session.request(
+                method,
+                whole_url,
+                headers=headers,
+                json=body,
+                timeout=(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                wanted = method == "GET" or body is not None
+                answer = _answer(response, deadline, client_request_id, wanted=wanted)
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            raise _failure(error, client_request_id) from error
+        self._set_clock(answer, sent_at)
+        if not answer.ok:
+            raise self.error_from(answer)
+        return answer
+
+    def _checked(self, url: str) -> str:
+        """Return a whole address below our version of Graph. Raises GraphFailed for any other.
+
+        What is sent begins with our own version root, letter by letter, whatever was given.
+        """
+        root = self.version_root
+        if url.startswith("/"):
+            return root + url
+        if url[: len(root)].lower() == root.lower() and url[len(root) :].startswith("/"):
+            return root + url[len(root) :]
+        raise GraphFailed("Graph's nextLink leaves the Graph root; it was not followed")
+
+    def _set_clock(self, answer: Answer, sent_at: datetime) -> None:
+        """Learn how far Graph's clock is ahead: as little as this answer leaves possible."""
+        date, now = answer.date, self.our_clock()
+        if date and abs(date - now) < ABSURD:
+            self._ahead = min(max(self._ahead, date - now), date + timedelta(seconds=1) - sent_at)
+
+    def _looks_like(self, status: int, code: str) -> str:
+        """Guess what is missing: `token`, `licence`, `permission` or `role scope`."""
+        if status == 401:
+            return "token"
+        if "license" in code.lower():
+            return "licence"
+        # A token tells nothing of catalog roles; with the permission in it, they must be missing.
+        scoped = self.catalog_roles or WRITE_ROLE in (self.identity.claims.roles or ())
+        return "role scope" if scoped else "permission"
+
+
+def new_session(connections: int) -> requests.Session:
+    """One pooled session; never a proxy, a .netrc or a retry that this module does not know of."""
+    session = requests.Session()
+    session.trust_env = False
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=max(32, connections), max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def lower(headers: object) -> dict[str, str]:
+    """Return headers by lower-case name; what is no header is left out."""
+    if not isinstance(headers, dict):
+        return {}
+    return {str(name).lower(): str(value) for name, value in headers.items()}
+
+
+def told_wait(answer: Answer, now: datetime) -> float | None:
+    """Return the seconds that `Retry-After` tells: integer, decimal, several, or an HTTP date.
+
+    None where it tells nothing of use: missing, no time, 0, or in the past (RFC 9110; Graph's own
+    pages show 10 and 2.128).
+    """
+    value = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?( *, *[0-9]{1,9}(\.[0-9]{1,9})?)*", value[:200]):
+        seconds = max(float(part) for part in value.split(","))
+    else:
+        at = http_date(value)
+        seconds = (at - (answer.date or now)).total_seconds() if at else 0.0
+    return seconds if seconds > 0 else None
+
+
+def http_date(text: str) -> datetime | None:
+    """Parse an HTTP date; None when it is none."""
+    try:
+        parsed = parsedate_to_datetime(text[:60])
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _kind(status: int) -> type[GraphError]:
+    """Return which error a status is. 501 says that nothing was, or will be, carried out."""
+    if status in {401, 403}:
+        return GraphDenied
+    if status == 404:
+        return RequestNotFound
+    if status in {429, 503}:
+        return GraphThrottled
+    if status == 501 or 400 <= status < 500:
+        return GraphRefused
+    return GraphFailed
+
+
+def _answer(
+    response: requests.Response, deadline: Deadline, client_request_id: str, *, wanted: bool
+) -> Answer:
+    """Read a response. `wanted`: a success needs a JSON object. Raises GraphFailed."""
+    headers = lower(dict(response.headers))
+    answer = Answer(response.status_code, headers, None, client_request_id)
+    try:
+        raw = b"".join(_body(response, deadline))
+        body = json.loads(raw) if raw else None
+    except (HTTPError, OSError, ValueError, RecursionError) as error:
+        # A page in HTML is somebody else's answer: a success of it means nothing.
+        if answer.ok and (wanted or "html" in headers.get("content-type", "")):
+            raise _useless("Graph's answer is not whole or not JSON", answer) from error
+        body = None
+    if answer.ok and wanted and not isinstance(body, dict):
+        raise _useless("Graph's answer is not a JSON object", answer)
+    return Answer(answer.status, headers, body, client_request_id)
+
+
+def _useless(detail: str, answer: Answer) -> GraphFailed:
+    return GraphFailed(
+        detail,
+        status=answer.status,
+        lost=True,
+        graph_request_id=answer.graph_request_id,
+        client_request_id=answer.client_request_id,
+    )
+
+
+def _body(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
+    """Read a body that is neither larger than LARGEST_BODY nor dripping past the deadline."""
+    size = 0
+    while part := response.raw.read1(65536, decode_content=True):
+        size += len(part)
+        if size > LARGEST_BODY:
+            raise ValueError("body too large")
+        if deadline.left() <= 0:
+            raise TimeoutError("body too slow")
+        yield part
+
+
+def _failure(error: Exception, client_request_id: str) -> GraphError:
+    """Map every error of requests and urllib3; `lost` unless the call surely never left."""
+    causes = list(_causes(error))
+    unverified = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+    unsent = unverified or any(
+        isinstance(
+            cause, NewConnectionError | requests.ConnectTimeout | requests.exceptions.InvalidURL
+        )
+        for cause in causes
+    )
+    if unverified:
+        detail = "Graph's certificate could not be verified"
+    elif isinstance(error, requests.Timeout | TimeoutError):
+        return GraphTimeout(
+            "Graph gave no answer in time", lost=not unsent, client_request_id=client_request_id
+        )
+    elif unsent:
+        detail = "Graph could not be reached"
+    else:
+        detail = "the connection to Graph broke before its answer came"
+    return GraphFailed(detail, lost=not unsent, client_request_id=client_request_id)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and all that led to it, as requests and urllib3 wrap them."""
+    pending, seen = [error], set[int]()
+    while pending:
+        one = pending.pop()
+        if one is None or id(one) in seen or not isinstance(one, BaseException):
+            continue
+        seen.add(id(one))
+        yield one
+        pending += [one.__cause__, one.__context__, getattr(one, "reason", None)]
+        pending += [arg for arg in one.args if isinstance(arg, BaseException)]
