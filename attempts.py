@@ -1,68 +1,44 @@
 """What was tried when: the only thing that Redeliver remembers between sweeps.
 
-Not for: what has failed (Graph is asked each time) or what to do about it (plan.py).
-Losing all of it costs a cool-down, never a request.
+Not for: what has failed (Graph is asked each time), what to do about it (plan.py), or how a row is
+written (table.py). Losing all of it costs a cool-down, never a request.
 
 `Attempts` has the rules; a store below it has the rows, in a table or in this process's memory.
-Every write names the version that it replaces, so that of two writers one is told that it lost.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import logging
-import queue
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+import requests
+from azure.core.exceptions import AzureError
 from azure.data.tables import TableClient
 from azure.identity import ManagedIdentityCredential
+from requests.adapters import HTTPAdapter
 
 import settings as app_settings
+from deadline import Deadline
+from events import WARNING, event
+from table import MOST_COUNT, NEVER, Attempt, Change, Table, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from azure.data.tables import TableEntity
+    from collections.abc import Callable, Iterable, Sequence
 
     from settings import Settings
 
-NEVER = datetime.min.replace(tzinfo=UTC)
-PARTITION = "attempts"  # one partition, since a transaction cannot span two
-TRANSACTION = 100  # rows; the most that Table Storage takes
-UNRECORDED = 1000  # attempts over HTTP that may wait to be written; more are dropped
-PATIENT: dict[str, Any] = {"retry_total": 3, "connection_timeout": 5, "read_timeout": 20}
-QUICK: dict[str, Any] = {
-    "retry_total": 0,
-    "connection_timeout": 3,
-    "read_timeout": 3,
-}  # while a caller waits
+__all__ = ["NEVER", "Attempt", "Attempts", "Claim", "Claims", "Memory", "shared", "store"]
 
-log = logging.getLogger("redeliver")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How often and when one request was tried.
-
-    `count` attempts so far, the `last` one at that time (UTC); `failed`: when the delivery failed
-    that was tried first, from which the window may count; `settled`: read back as ended since;
-    `deferred`: a caller was promised that the next sweep takes it without waiting for its
-    cool-down; `etag`: the stored version this was read from, empty when nothing is stored yet.
-    """
-
-    request_id: str
-    count: int = 0
-    last: datetime = NEVER
-    failed: datetime | None = None
-    settled: bool = False
-    deferred: bool = False
-    etag: str = ""
+PATIENT_SECONDS = 120.0  # longest that one call of a sweep spends on the table
+QUICK_SECONDS = 3.0  # the same while a caller over HTTP waits
+CONNECTIONS = 64  # kept open at most; as many as GRAPH_CONCURRENCY may be
+IDENTITY_SECONDS = 5.0  # longest silence of the managed identity's endpoint
+LONGEST_REFUSAL = 500  # characters
+LONGEST_REPORT = 32_000  # characters; Table Storage takes 32,768 of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,79 +49,241 @@ class Claim:
     now: Attempt
 
 
-class Store(Protocol):
-    """Rows, each written only if it is still stored in the version that its writer has read."""
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What came of claiming: those that are ours, and those that somebody else changed.
 
-    def rows(self) -> Iterable[Attempt]:
-        """Return every row."""
+    `elsewhere` has them as they were wanted. `other_sweeps` has the ids of other sweeps that were
+    seen there; only then it was a sweep, and not a call over HTTP.
+    """
 
-    def row(self, request_id: str) -> Attempt | None:
-        """Return one row, quickly or not at all: a caller waits."""
-
-    def write(self, rows: Sequence[Attempt]) -> list[Attempt | None]:
-        """Store each; return them as stored, None where another version is stored by now."""
-
-    def remove(self, rows: Sequence[Attempt]) -> None:
-        """Remove each that is still stored in this version."""
+    mine: list[Claim]
+    elsewhere: list[Attempt]
+    other_sweeps: set[str]
 
 
 class Attempts:
-    """Attempts at requests. Errors of the store pass through."""
+    """Attempts at requests; safe to use from several threads.
 
-    def __init__(self, store: Store) -> None:
-        """Keep them in this store."""
+    Every method takes a deadline, or has one of its own: a short one where it is about one request
+    or the last sweep, since somebody waits. Errors of the store are AzureError.
+    """
+
+    def __init__(
+        self, store: Table | Memory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """Keep them in this store. By `now` a time in the future is known as a mistake."""
         self._store = store
+        self._now = now
 
-    def read_all(self) -> dict[str, Attempt]:
-        """Return every attempt by request id."""
-        return {row.request_id: row for row in self._store.rows()}
+    # -- reading --
 
-    def read(self, request_id: str) -> Attempt | None:
-        """Return the attempts at one request, None when there were none."""
-        return self._store.row(request_id)
+    def read_all(self, deadline: Deadline | None = None) -> dict[str, Attempt]:
+        """Return every attempt by request id. Raises AzureError."""
+        rows = self._store.rows(deadline or Deadline(PATIENT_SECONDS))
+        return {row.request_id: self._until_now(row) for row in rows}
 
-    def claim(self, wanted: Sequence[Attempt], at: datetime) -> list[Claim]:
+    def read(self, request_id: str, deadline: Deadline | None = None) -> Attempt | None:
+        """Return the attempts at one request, None when there were none. Raises AzureError."""
+        row = self._store.row(request_id, deadline or Deadline(QUICK_SECONDS))
+        return self._until_now(row) if row else None
+
+    def _until_now(self, row: Attempt) -> Attempt:
+        """Take a time in the future as now, or it would cool down for ever."""
+        now = self._now()
+        if row.last <= now and (not row.failed or row.failed <= now):
+            return row
+        failed = min(row.failed, now) if row.failed else None
+        return replace(row, last=min(row.last, now), failed=failed)
+
+    # -- claims of a sweep --
+
+    def claim(
+        self,
+        wanted: Sequence[Attempt],
+        at: datetime,
+        sweep: str,
+        deadline: Deadline | None = None,
+    ) -> Claims:
         """Count one attempt at `at` for each, if nobody changed it since it was read.
 
-        Those that somebody else changed meanwhile are left out of the answer; so is, at worst, one
-        of our own whose answer was lost. Either way it cools down, and nobody tries it twice.
+        `sweep` is the sweep's own id, a GUID: by it and by `at` a claim whose answer was lost is
+        known as ours. Raises AzureError when any could not be written: then nothing is claimed, as
+        far as the table can be reached. At worst a request cools down that was never sent.
         """
-        tried = [
-            replace(one, count=one.count + 1, last=at, settled=False, deferred=False)
-            for one in wanted
+        deadline = deadline or Deadline(PATIENT_SECONDS)
+        changes = [Change(tried(one, at, sweep)) for one in wanted]
+        written = self._store.write(changes, deadline, is_same_try)
+        pairs = list(zip(wanted, written, strict=True))
+        mine = [Claim(before, now) for before, now in pairs if isinstance(now, Attempt)]
+        errors = [now for _, now in pairs if isinstance(now, AzureError)]
+        if errors:
+            self.give_back(mine, deadline)
+            raise errors[0]
+        elsewhere = [before for before, now in pairs if now is None]
+        return Claims(mine, elsewhere, self._other_sweeps(elsewhere, sweep, deadline))
+
+    def _other_sweeps(
+        self, elsewhere: Sequence[Attempt], sweep: str, deadline: Deadline
+    ) -> set[str]:
+        """Return the id of another sweep, if it was one that changed these.
+
+        One row is read, however many there are: enough to tell a sweep from calls over HTTP.
+        """
+        try:
+            stored = self._store.row(elsewhere[0].request_id, deadline) if elsewhere else None
+        except AzureError:  # what is claimed stays claimed
+            stored = None
+        return {stored.sweep} - {"", sweep, elsewhere[0].sweep} if stored else set()
+
+    def give_back(self, claims: Iterable[Claim], deadline: Deadline | None = None) -> int:
+        """Undo claims that were not used; return how many could not be given back.
+
+        What others changed since is kept, and counts as given back.
+        """
+        changes = [
+            Change(replace(claim.before, etag=claim.now.etag))
+            if claim.before.etag
+            else Change(claim.now, remove=True)
+            for claim in claims
         ]
-        stored = self._store.write(tried)
-        return [Claim(b, n) for b, n in zip(wanted, stored, strict=True) if n]
+        return self._tidy("give back", changes, deadline)
 
-    def give_back(self, claims: Iterable[Claim]) -> None:
-        """Undo claims whose request was never sent, or throttled; later changes are kept."""
-        claims = list(claims)
-        restored = [replace(c.before, etag=c.now.etag) for c in claims if c.before.etag]
-        self._store.write(restored)
-        self._store.remove([claim.now for claim in claims if not claim.before.etag])
+    def note(
+        self, judged: Iterable[tuple[Claim, str, str]], deadline: Deadline | None = None
+    ) -> int:
+        """Keep of each claim its outcome and Graph's words; return how many could not be written.
 
-    def record(self, request_id: str, at: datetime) -> None:
-        """Count one attempt that was made without a claim (over HTTP)."""
+        Outcomes are "refused" and "denied". A denied one does not count, but keeps the time of its
+        attempt, so that it cools down.
+        """
+        changes = [
+            Change(
+                replace(
+                    claim.now,
+                    outcome=outcome,
+                    refusal=printable(refusal),
+                    count=claim.before.count if outcome == "denied" else claim.now.count,
+                )
+            )
+            for claim, outcome, refusal in judged
+        ]
+        return self._tidy("note", changes, deadline)
+
+    def settle(self, ended: Iterable[Attempt], deadline: Deadline | None = None) -> int:
+        """Mark requests as ended, unless they changed since; return how many could not be.
+
+        They stay until their cool-down is over.
+        """
+        changes = [Change(replace(one, settled=True)) for one in ended]
+        return self._tidy("settle", changes, deadline)
+
+    def forget(self, over: Iterable[Attempt], deadline: Deadline | None = None) -> int:
+        """Remove requests, unless they changed since; return how many could not be removed."""
+        changes = [Change(one, remove=True) for one in over if one.etag]
+        return self._tidy("forget", changes, deadline)
+
+    def _tidy(self, what: str, changes: Sequence[Change], deadline: Deadline | None) -> int:
+        """Write all that can be; log and return how many could not be."""
+        written = self._store.write(changes, deadline or Deadline(PATIENT_SECONDS))
+        errors = [one for one in written if isinstance(one, AzureError)]
+        if errors:
+            error = type(errors[0]).__name__
+            event(WARNING, "attempts not written", what=what, count=len(errors), error=error)
+        return len(errors)
+
+    # -- one request --
+
+    def record(self, request_id: str, at: datetime, deadline: Deadline | None = None) -> None:
+        """Count one attempt that was made without a claim. Raises AzureError.
+
+        When an answer of the table is lost and somebody else changes the row in that moment, it is
+        counted twice: a longer cool-down, nothing else.
+        """
+        self._change(request_id, lambda row: tried(row, at, sweep=""), deadline)
+
+    def defer(self, request_id: str, deadline: Deadline | None = None) -> None:
+        """Have the next sweep take this request without waiting. Raises AzureError."""
+        self._change(request_id, lambda row: replace(row, deferred=True), deadline)
+
+    def tell(self, request_id: str, reason: str, deadline: Deadline | None = None) -> None:
+        """Keep that a notice of this request was sent for this reason. Raises AzureError."""
+        self._change(request_id, lambda row: replace(row, told=row.told | {reason}), deadline)
+
+    def _change(
+        self, request_id: str, change: Callable[[Attempt], Attempt], deadline: Deadline | None
+    ) -> None:
+        deadline = deadline or Deadline(QUICK_SECONDS)
         while True:  # somebody wins each round, so this ends
-            row = self._store.row(request_id) or Attempt(request_id)
-            tried = replace(row, count=row.count + 1, last=at, settled=False, deferred=False)
-            if self._store.write([tried])[0]:
+            row = self._store.row(request_id, deadline) or Attempt(request_id)
+            if change(row) == row:
+                return
+            [written] = self._store.write([Change(change(row))], deadline)
+            if isinstance(written, AzureError):
+                raise written
+            if written:
                 return
 
-    def defer(self, request_id: str) -> None:
-        """Have the next sweep take this request without waiting for its cool-down."""
-        while True:
-            row = self._store.row(request_id) or Attempt(request_id)
-            if row.deferred or self._store.write([replace(row, deferred=True)])[0]:
-                return
+    # -- the store itself, and what else it keeps --
 
-    def settle(self, ended: Iterable[Attempt]) -> None:
-        """Mark requests as ended; they stay until their cool-down is over."""
-        self._store.write([replace(one, settled=True) for one in ended])
+    def check_writable(self, deadline: Deadline | None = None) -> None:
+        """Prove that the store may be written. Raises AzureError."""
+        self._store.check(deadline or Deadline(PATIENT_SECONDS))
 
-    def forget(self, over: Iterable[Attempt]) -> None:
-        """Remove what is stored of these requests, unless it changed since."""
-        self._store.remove(list(over))
+    def note_sweep(
+        self, report: dict[str, Any], at: datetime, deadline: Deadline | None = None
+    ) -> None:
+        """Keep the report of the sweep that ended at `at`, in place of the one before.
+
+        What makes it too long for the table is left out. Raises AzureError.
+        """
+        self._store.keep_report(at, fitting(report), deadline or Deadline(PATIENT_SECONDS))
+
+    def last_sweep(
+        self, deadline: Deadline | None = None
+    ) -> tuple[datetime, dict[str, Any]] | None:
+        """Return when the last sweep ended and its report, None without one. Raises AzureError."""
+        kept = self._store.report(deadline or Deadline(QUICK_SECONDS))
+        if not kept:
+            return None
+        at, text = kept
+        try:
+            report = json.loads(text)
+        except ValueError:  # spoilt by a hand
+            return None
+        return (at, report) if isinstance(report, dict) else None
+
+
+def tried(row: Attempt, at: datetime, sweep: str) -> Attempt:
+    """Return a row with one more attempt, made at `at` by this sweep (empty: over HTTP)."""
+    return replace(
+        row,
+        count=min(row.count + 1, MOST_COUNT),
+        last=at.astimezone(UTC),
+        settled=False,
+        deferred=False,
+        outcome="sent",
+        refusal="",
+        sweep=sweep,
+    )
+
+
+def is_same_try(stored: Attempt, wanted: Attempt) -> bool:
+    """Tell whether a stored row is this sweep's own claim, whatever came to it since."""
+    return (stored.sweep, stored.last) == (wanted.sweep, wanted.last)
+
+
+def printable(text: str) -> str:
+    """Return a text as a table can keep and a person can read it, cut short."""
+    return "".join(one if one.isprintable() else " " for one in text[:LONGEST_REFUSAL])
+
+
+def fitting(report: dict[str, Any]) -> str:
+    """Return a report as JSON; its longest values are left out until a column can hold it."""
+    kept = dict(report)
+    while len(text := json.dumps(kept, default=str)) > LONGEST_REPORT:
+        del kept[max(kept, key=lambda name: len(json.dumps(kept[name], default=str)))]
+    return text
 
 
 class Memory:
@@ -156,181 +294,44 @@ class Memory:
         self._lock = threading.Lock()
         self._rows: dict[str, Attempt] = {}
         self._version = 0
+        self._report: tuple[datetime, str] | None = None
 
-    def rows(self) -> list[Attempt]:
+    def rows(self, _: Deadline) -> list[Attempt]:
         """Return a copy of every row."""
         with self._lock:
             return list(self._rows.values())
 
-    def row(self, request_id: str) -> Attempt | None:
+    def row(self, request_id: str, _: Deadline) -> Attempt | None:
         """Return one row."""
         return self._rows.get(request_id)
 
-    def write(self, rows: Sequence[Attempt]) -> list[Attempt | None]:
-        """Store each whose version is still the stored one, under a new version."""
+    def write(self, changes: Sequence[Change], *_: object) -> list[Written]:
+        """Carry out each change whose version is still the stored one. No answer is ever lost."""
         with self._lock:
-            return [self._write(row) for row in rows]
+            return [self._write(change) for change in changes]
 
-    def _write(self, row: Attempt) -> Attempt | None:
-        if not self._is_current(row):
+    def _write(self, change: Change) -> Attempt | None:
+        row = change.row
+        stored = self._rows.get(row.request_id)
+        if (stored.etag if stored else "") != row.etag:
             return None
+        if change.remove:
+            del self._rows[row.request_id]
+            return row
         self._version += 1
         self._rows[row.request_id] = replace(row, etag=str(self._version))
         return self._rows[row.request_id]
 
-    def _is_current(self, row: Attempt) -> bool:
-        stored = self._rows.get(row.request_id)
-        return (stored.etag if stored else "") == row.etag
+    def check(self, _: Deadline) -> None:
+        """Do nothing: memory may always be written."""
 
-    def remove(self, rows: Sequence[Attempt]) -> None:
-        """Remove each whose version is still the stored one."""
-        with self._lock:
-            for row in rows:
-                if row.etag and self._is_current(row):
-                    del self._rows[row.request_id]
+    def keep_report(self, at: datetime, text: str, _: Deadline) -> None:
+        """Keep it in place of the one before."""
+        self._report = (at, text)
 
-
-class Table:
-    """Rows in Table Storage, which any number of instances may share.
-
-    https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions:
-    at most 100 rows in a transaction, all of one partition, all or nothing.
-    """
-
-    def __init__(self, client: TableClient) -> None:
-        """Use the table of this client; it is created when it is missing."""
-        self._client = client
-
-    def rows(self) -> Iterator[Attempt]:
-        """Read every row, a thousand at a time."""
-        query = f"PartitionKey eq '{PARTITION}'"
-        try:
-            for entity in self._client.query_entities(query):
-                yield _attempt(entity)
-        except ResourceNotFoundError:
-            self._create()
-
-    def row(self, request_id: str) -> Attempt | None:
-        """Read one row, once and with short time-outs."""
-        try:
-            return _attempt(self._client.get_entity(PARTITION, request_id, **QUICK))
-        except ResourceNotFoundError:
-            return None
-
-    def write(self, rows: Sequence[Attempt]) -> list[Attempt | None]:
-        """Store each whose version is still the stored one, in transactions."""
-        versions = self._in_transactions([self._operation(row) for row in rows])
-        return [
-            replace(row, etag=version) if version else None
-            for row, version in zip(rows, versions, strict=True)
-        ]
-
-    def remove(self, rows: Sequence[Attempt]) -> None:
-        """Remove each whose version is still the stored one, in transactions."""
-        self._in_transactions([("delete", *self._operation(row)[1:]) for row in rows if row.etag])
-
-    def _operation(self, row: Attempt) -> tuple[Any, ...]:
-        if not row.etag:
-            return ("create", _entity(row))
-        return (
-            "update",
-            _entity(row),
-            {"etag": row.etag, "match_condition": MatchConditions.IfNotModified},
-        )
-
-    def _in_transactions(self, operations: list[tuple[Any, ...]]) -> list[str | None]:
-        """Carry out all; return each one's new version, None where another version was stored."""
-        versions: list[str | None] = []
-        for start in range(0, len(operations), TRANSACTION):
-            versions += self._commit(operations[start : start + TRANSACTION])
-        return versions
-
-    def _commit(self, operations: list[tuple[Any, ...]]) -> list[str | None]:
-        """Commit in one transaction; one that is refused is halved until only the culprit is out.
-
-        Table Storage names the first culprit only, and there may be as many as operations.
-        """
-        try:
-            done = self._client.submit_transaction(operations)
-        except HttpResponseError as error:
-            if error.status_code not in {404, 409, 412}:
-                raise
-            if error.status_code == 404 and self._create():
-                return self._commit(operations)
-            if len(operations) == 1:
-                return [None]
-            half = len(operations) // 2
-            return self._commit(operations[:half]) + self._commit(operations[half:])
-        return [str(one.get("etag") or "") for one in done]
-
-    def _create(self) -> bool:
-        """Create the table; return whether it was missing."""
-        try:
-            self._client.create_table()
-        except ResourceExistsError:
-            return False
-        log.info(json.dumps({"event": "table created", "table": self._client.table_name}))
-        return True
-
-
-def _entity(row: Attempt) -> dict[str, Any]:
-    """Return a row as Table Storage keeps it, which has no time before the year 1601."""
-    entity = {
-        "PartitionKey": PARTITION,
-        "RowKey": row.request_id,
-        "Count": row.count,
-        "Settled": row.settled,
-        "Deferred": row.deferred,
-    }
-    times = {"Last": row.last if row.last > NEVER else None, "Failed": row.failed}
-    return entity | {name: at for name, at in times.items() if at}
-
-
-def _attempt(entity: TableEntity) -> Attempt:
-    """Return an entity as a row; what a hand has spoilt counts as never tried, and is replaced."""
-    count, last, failed = (entity.get(name) for name in ("Count", "Last", "Failed"))
-    return Attempt(
-        entity["RowKey"],
-        count if isinstance(count, int) and count >= 0 else 0,
-        last.astimezone(UTC) if isinstance(last, datetime) else NEVER,
-        failed.astimezone(UTC) if isinstance(failed, datetime) else None,
-        entity.get("Settled") is True,
-        entity.get("Deferred") is True,
-        str(entity.metadata["etag"]),
-    )
-
-
-class Recorder:
-    """Writes down attempts made over HTTP, in a thread of its own: a lost table delays nobody."""
-
-    def __init__(self, attempts: Callable[[], Attempts]) -> None:
-        """Take what gives the attempts; it is asked in the thread."""
-        self._attempts = attempts
-        self._waiting: queue.Queue[tuple[str, datetime]] = queue.Queue(UNRECORDED)
-        self._thread = threading.Thread(target=self._run, name="attempts", daemon=True)
-        self._starting = threading.Lock()
-
-    def record(self, request_id: str, at: datetime) -> None:
-        """Have one attempt written soon; return at once."""
-        with self._starting:
-            if not self._thread.is_alive():
-                self._thread.start()
-        try:
-            self._waiting.put_nowait((request_id, at))
-        except queue.Full:
-            self._unrecorded(request_id, "too many are waiting")
-
-    def _run(self) -> None:
-        while True:
-            request_id, at = self._waiting.get()
-            try:
-                self._attempts().record(request_id, at)
-            except Exception as error:  # whatever it is, the reprocess itself went well
-                self._unrecorded(request_id, type(error).__name__)
-
-    def _unrecorded(self, request_id: str, why: str) -> None:
-        line = {"event": "attempt not recorded", "requestId": request_id, "error": why}
-        log.warning(json.dumps(line))
+    def report(self, _: Deadline) -> tuple[datetime, str] | None:
+        """Return the last one."""
+        return self._report
 
 
 _making = threading.Lock()
@@ -339,7 +340,7 @@ _making = threading.Lock()
 def shared() -> Attempts:
     """Return this process's attempts: in the table where a storage account is configured.
 
-    Raises SettingsError; then nothing is kept.
+    Raises SettingsError; then nothing is kept, and the next call reads the settings again.
     """
     with _making:
         return _made()
@@ -350,36 +351,42 @@ def _made() -> Attempts:
     return Attempts(store(app_settings.current()))
 
 
-def store(settings: Settings) -> Store:
+def store(settings: Settings) -> Table | Memory:
     """Return the store that the settings name."""
-    client = _table_client(settings)
+    client = table_client(settings)
     if client:
         return Table(client)
-    log.warning(
-        json.dumps(
-            {
-                "event": "attempts are kept in memory",
-                "detail": "set AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri to "
-                "keep them over restarts and to share them between instances",
-            }
-        )
+    event(
+        WARNING,
+        "attempts are kept in memory",
+        detail="set AzureWebJobsStorage or AzureWebJobsStorage__tableServiceUri to keep them over "
+        "restarts and to share them between instances",
     )
     return Memory()
 
 
-def _table_client(settings: Settings) -> TableClient | None:
-    """Return a client with the connection string's key, or with the managed identity."""
+def table_client(settings: Settings) -> TableClient | None:
+    """Return a client with the managed identity, else with the connection string's key.
+
+    None where no storage is configured.
+    """
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    if settings.storage_table_uri:
+        credential = ManagedIdentityCredential(
+            client_id=settings.storage_client_id,
+            connection_timeout=IDENTITY_SECONDS,
+            read_timeout=IDENTITY_SECONDS,
+        )
+        return TableClient(
+            settings.storage_table_uri,
+            settings.attempts_table,
+            credential=credential,
+            session=session,
+        )
     if settings.storage_connection:
         return TableClient.from_connection_string(
-            settings.storage_connection, settings.attempts_table, **PATIENT
+            settings.storage_connection, settings.attempts_table, session=session
         )
-    if not settings.storage_table_uri:
-        return None
-    client_id = settings.storage_client_id or settings.azure_client_id
-    credential = ManagedIdentityCredential(client_id=client_id)
-    return TableClient(
-        settings.storage_table_uri, settings.attempts_table, credential=credential, **PATIENT
-    )
-
-
-recorder = Recorder(shared)
+    return None
