@@ -1,46 +1,54 @@
 """What works and what does not: settings, token, permission, Graph, attempts, each with a remedy.
 
-Not for: mending anything, and it changes nothing. No secret and no token is in its findings.
-All of it takes TOKEN_SECONDS + GRAPH_SECONDS + TABLE_SECONDS at most, whatever hangs.
+Not for: mending anything; it changes nothing but a row of its own in the table. No secret and no
+token is in its findings. It takes the sum of the seconds below at most, whatever hangs.
 """
 
 from __future__ import annotations
 
-import base64
-import json
+import contextvars
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
 import attempts
 import graph
 import settings as app_settings
-from reprocess_http.bounded import TookTooLong, within
-from settings import SettingsError, is_guid
+from deadline import Deadline, TookTooLong, within
+from events import ERROR, event
+from settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-TOKEN_SECONDS, GRAPH_SECONDS, TABLE_SECONDS = 6.0, 7.0, 5.0
-NOBODY = "00000000-0000-0000-0000-000000000000"
+# Together below 25 seconds.
+QUICK_SECONDS, TOKEN_SECONDS, GRAPH_SECONDS, TABLE_SECONDS = 1.0, 6.0, 9.0, 5.0
+AT_ONCE, PACKAGE_SECONDS = 8, 5.0  # access packages tried at the same time, and for how long each
+UNTRIED = "untried"
 # https://learn.microsoft.com/graph/permissions-reference
 WRITE, READ = "EntitlementManagement.ReadWrite.All", "EntitlementManagement.Read.All"
 WRITE_ID = "9acd699f-1e81-4958-b001-93b1d2506e19"
 GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
+LATER = "Try again later; the sweep does so by itself."
 ELSEWHERE = "More ways, and what to grant instead: docs/problems.md#graph-denied."
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `failed` is empty when all is well; `detail` says what was seen then."""
+    """One finding: `detail` is what was seen; with a `remedy` it is a failure."""
 
     name: str
-    milliseconds: int = 0
-    failed: str = ""
+    milliseconds: int
+    detail: str
     remedy: str = ""
-    detail: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is to be done about it."""
+        return bool(self.remedy)
 
 
 class Failed(Exception):
@@ -58,77 +66,82 @@ def run() -> list[Check]:
 
 
 def _checks() -> Iterator[Check]:
-    settings = _check("settings", 1.0, _settings)
+    settings = _check("settings", QUICK_SECONDS, _settings)
     yield settings
     if settings.failed:
         return  # nothing else can be tried without them
-    claims: dict[str, Any] = {}
-    token = _check("token", TOKEN_SECONDS, lambda: _token(claims))
+    token = _check("token", TOKEN_SECONDS, _token)
     yield token
     if not token.failed:
-        yield _check("permission", 1.0, lambda: _permission(claims))
+        yield _check("permission", QUICK_SECONDS, _permission)
         yield _check("graph", GRAPH_SECONDS, _graph)
-    yield _check("attempts", TABLE_SECONDS, _attempts)
+    yield _check("attempts", TABLE_SECONDS, _table)
 
 
 def _check(name: str, seconds: float, look: Callable[[], str]) -> Check:
-    """Carry out one check; `look` returns what it saw, or raises."""
+    """Carry out one check; `look` returns what it saw, or raises Failed."""
     started = time.monotonic()
-    failed = remedy = detail = ""
+
+    def check(detail: str, remedy: str = "") -> Check:
+        milliseconds = round((time.monotonic() - started) * 1000)
+        return Check(name, milliseconds, detail, remedy)
+
     try:
-        detail = within(seconds, look)
+        return check(within(seconds, look))
     except Failed as error:
-        failed, remedy = str(error), error.remedy
+        return check(str(error), error.remedy)
     except TookTooLong as error:
-        failed, remedy = f"{error}", "Try again; if it stays so, look for an outage or a firewall."
+        return check(f"{error}.", "Try again; if it stays so, look for an outage or a firewall.")
     except Exception as error:  # whatever it is, it is a finding; only its kind is safe to tell
-        failed, remedy = type(error).__name__, "Look into the app's log."
-    return Check(name, round((time.monotonic() - started) * 1000), failed, remedy, detail)
+        event(ERROR, "unforeseen error", trace=error, error=type(error).__name__)
+        return check(f"{type(error).__name__}.", "The app's log has the whole error.")
 
 
 def _settings() -> str:
+    """Read all; those that the host was told when it loaded the app are compared as well."""
     try:
         settings = app_settings.current()
     except SettingsError as error:
-        raise Failed(
-            f"{error}.", "Correct these app settings; the app restarts by itself."
-        ) from error
-    return f"Graph is {settings.graph_root}, {settings.graph_api_version}."
+        remedy = "Correct these app settings; the app restarts by itself."
+        raise Failed(f"{error}.", remedy) from error
+    return (
+        f"Graph is {settings.graph_root}, {settings.graph_api_version}. The host was told the "
+        "HTTP_AUTH_LEVEL and SWEEP_SCHEDULE that are set."
+    )
 
 
-def _token(claims: dict[str, Any]) -> str:
-    """Get a token, and leave its claims in `claims`; the token itself stays here."""
+def _token() -> str:
     try:
-        token = graph.shared()._token.get(renew=False)  # noqa: SLF001 - nobody else needs the claims
+        claims = graph.shared().identity(Deadline(TOKEN_SECONDS))
+    except graph.GraphDenied as error:
+        raise Failed(_sentence(error), error.remedy) from error
     except graph.GraphError as error:
-        remedy = "Switch on the app's managed identity, or assign the one in AZURE_CLIENT_ID to it."
-        raise Failed(f"{error.detail}.", remedy) from error
-    try:
-        claims.update(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")))
-    except (IndexError, ValueError, TypeError):
-        return "There is a token; what it says cannot be read."
-    return f"The identity is {claims['oid']}." if _is_id(claims.get("oid")) else "There is a token."
+        remedy = (
+            "Try again. If it stays so, switch on the app's managed identity, or assign the one in "
+            "AZURE_CLIENT_ID to it."
+        )
+        raise Failed(_sentence(error), remedy) from error
+    return f"The identity is {claims.object_id}." if claims.object_id else "There is a token."
 
 
-def _permission(claims: dict[str, Any]) -> str:
+def _permission() -> str:
     """Guess from the token's roles whether a reprocess is permitted; Graph itself decides."""
-    if not claims:
+    claims = graph.shared().identity(Deadline(QUICK_SECONDS))
+    if claims.roles is None:
         return "Not known: the token cannot be read."
-    roles = claims.get("roles") or []
-    settings = app_settings.current()
-    if WRITE in roles:
+    if WRITE in claims.roles:
         return f"The token has {WRITE}."
-    if settings.sweep_access_packages:
+    if app_settings.current().sweep_access_packages:
         return (
             f"The token lacks {WRITE}; catalog roles, which a token does not show, may stand for "
             "it, since SWEEP_ACCESS_PACKAGES is set."
         )
-    seen = f"only {READ}, which does not allow a reprocess" if READ in roles else f"no {WRITE}"
-    identity = claims["oid"] if _is_id(claims.get("oid")) else "<the identity's object id>"
+    only = f"only {READ}, which does not allow a reprocess"
+    seen = only if READ in claims.roles else f"no {WRITE}"
     raise Failed(
         f"The token has {seen}. That is a guess from its roles, Graph itself decides; a role just "
         "granted is in the next token, which may take a day.",
-        f"{_grant(identity)} {ELSEWHERE}",
+        f"{_grant(claims.object_id or "<the identity's object id>")} {ELSEWHERE}",
     )
 
 
@@ -143,36 +156,79 @@ def _grant(identity: str) -> str:
 
 
 def _graph() -> str:
-    """Read the first failed request, as a sweep would. With catalog roles only, of one package."""
-    settings = app_settings.current()
-    package = next(iter(settings.sweep_access_packages), None)
+    """Read the first failed request, as a sweep would: of all, or of each access package."""
+    packages = app_settings.current().sweep_access_packages
+    deadline = Deadline(GRAPH_SECONDS - 1)
+    if packages:
+        return _packages(packages, deadline)
+    error = _listed(None, deadline)
+    if error:
+        raise Failed(_sentence(error), _remedy(error))
+    return "Failed requests can be listed."
+
+
+def _packages(packages: Sequence[str], deadline: Deadline) -> str:
+    """Try each access package, a few at once, for as long as there is time."""
+
+    def try_one(package: str) -> graph.GraphError | str | None:
+        error = _listed(package, deadline.within(PACKAGE_SECONDS))
+        late = isinstance(error, graph.GraphTimeout) and not deadline.left()
+        return UNTRIED if late else error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # Each thread logs as part of this invocation, so each has a copy of its context.
+        trials = [pool.submit(contextvars.copy_context().run, try_one, one) for one in packages]
+        ends = {one: trial.result() for one, trial in zip(packages, trials, strict=True)}
+    errors = {one: end for one, end in ends.items() if isinstance(end, graph.GraphError)}
+    untried = sum(end == UNTRIED for end in ends.values())
+    listed = len(packages) - len(errors) - untried
+    counts = f"Failed requests can be listed in {listed} of {len(packages)} access packages."
+    if untried:
+        counts += f" {untried} could not be tried in time."
+    if errors:
+        first = next(iter(errors.values()))
+        how = f"{counts} Not in {', '.join(errors)}. Of the first: {_sentence(first)}"
+        raise Failed(how, _remedy(first))
+    if not listed:
+        raise Failed(counts, LATER)
+    return counts
+
+
+def _listed(package: str | None, deadline: Deadline) -> graph.GraphError | None:
+    """Ask for the first failed request; return why it cannot be had."""
     try:
-        first = next(graph.shared().failed(graph.Deadline(GRAPH_SECONDS - 1), package), None)
-    except graph.GraphDenied as error:
-        named = f" ({error.code})" if error.code else ""
-        raise Failed(f"{error.detail}{named}.", f"{error.remedy} {ELSEWHERE}") from error
+        next(graph.shared().failed(deadline, package), None)
     except graph.GraphError as error:
-        raise Failed(f"{error.detail}.", "Try again later; the sweep does so by itself.") from error
-    return "Failed requests can be listed; there " + ("are some." if first else "are none.")
+        return error
+    return None
 
 
-def _attempts() -> str:
-    """Read a row, whether it is there or not."""
+def _remedy(error: graph.GraphError) -> str:
+    if isinstance(error, graph.GraphDenied):
+        return f"{error.remedy} {ELSEWHERE}"
+    if isinstance(error, graph.GraphRefused):
+        return "Check that SWEEP_ACCESS_PACKAGES names access packages of this tenant."
+    return LATER
+
+
+def _sentence(error: graph.GraphError) -> str:
+    code = f" ({error.code})" if error.code else ""
+    return f"{error.detail.rstrip('.')}{code}."
+
+
+def _table() -> str:
+    """Write a row and remove it."""
     settings = app_settings.current()
     try:
-        attempts.shared().read(NOBODY)
+        attempts.shared().check_writable(Deadline(TABLE_SECONDS - 1))
     except AzureError as error:
         status = getattr(error, "status_code", None)
         how = f"HTTP {status}" if status else type(error).__name__
         raise Failed(
-            f"The table {settings.attempts_table} cannot be read ({how}).",
+            f"The table {settings.attempts_table} cannot be read and written ({how}).",
             "Check AzureWebJobsStorage, and give the managed identity the role Storage Table Data "
             "Contributor on the storage account; without the table no sweep changes anything.",
         ) from error
     if settings.storage_connection or settings.storage_table_uri:
-        return f"The table {settings.attempts_table} can be read."
+        return f"The table {settings.attempts_table} can be read and written."
     return "No storage account is configured: attempts are kept in memory."
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and is_guid(value)

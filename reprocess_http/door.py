@@ -14,14 +14,18 @@ from __future__ import annotations
 import base64
 import os
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import settings as app_settings
 from reprocess_http import signatures, status_link, strict_json
+from reprocess_http.problems import Forbidden, Unauthorized
 from settings import SettingsError, is_guid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+LEVEL = app_settings.auth_level()  # what the host is told, and goes by, from now on
 
 PRINCIPAL = "x-ms-client-principal"
 LONGEST_PRINCIPAL = 65536  # characters
@@ -32,45 +36,40 @@ APPLICATION = ("appid", "azp")
 USER = ("oid", f"{_SCHEMAS}/identity/claims/objectidentifier")
 SCOPES = ("scp", f"{_SCHEMAS}/identity/claims/scope")  # only a token for a user has scopes
 
+SITE, OTHER_SITES = "sec-fetch-site", {"cross-site", "same-site"}
+
 # Logic Apps and Power Automate send it along with every call that a workflow makes.
 WORKFLOW_RUN = "x-ms-workflow-run-id"
 
 
-class Refused(Exception):
-    """The caller does not get in; the text is for the log, not for the caller."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling; `link_expires` when it is by a status link (seconds since 1970)."""
+
+    name: str
+    link_expires: int | None = None
 
 
-class Unauthorized(Refused):
-    """The caller could not be identified."""
-
-
-class Forbidden(Refused):
-    """The caller is known but lacks the role."""
-
-    def __init__(self, caller: str) -> None:
-        """Keep who it was, for the log."""
-        super().__init__("the caller lacks CALLER_ROLE")
-        self.caller = caller
-
-
-def caller(headers: Mapping[str, str], level: str, environ: Mapping[str, str] = os.environ) -> str:
+def caller(
+    headers: Mapping[str, str], level: str, environ: Mapping[str, str] = os.environ
+) -> Caller:
     """Return who is calling. Raises Unauthorized, Forbidden.
 
     `level` is what the host was told at load: under `function` it has checked the key.
     """
     if level == "function":
-        return "function key"
+        return Caller("function key")
     if environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() not in {"true", "1"}:
-        raise Unauthorized("the platform's authentication is not on")
+        raise Unauthorized(reason="the platform's authentication is not on")
     principal = _principal(headers.get(PRINCIPAL, ""))
     who = _who(principal)
     role = app_settings.caller_role(environ)
     if role is None or role not in _values(principal, ROLES | _own_role_claim(principal)):
-        raise Forbidden(who)
-    return who
+        raise Forbidden(reason="the caller lacks CALLER_ROLE", caller=who)
+    return Caller(who)
 
 
-def webhook(headers: Mapping[str, str], body: bytes, level: str, now: float) -> str:
+def webhook(headers: Mapping[str, str], body: bytes, now: float, level: str) -> Caller:
     """Return which secret signed this body; without secrets, only a function key gets in.
 
     `now` is in seconds since 1970. Raises Unauthorized; SettingsError only under `function`, where
@@ -81,25 +80,42 @@ def webhook(headers: Mapping[str, str], body: bytes, level: str, now: float) -> 
     except SettingsError as error:
         if level == "function":
             raise
-        raise Unauthorized(f"settings are wrong: {error}") from error
+        raise Unauthorized(reason=f"settings are wrong: {error}") from error
     if not secrets:
         if level == "function":
-            return "function key"
-        raise Unauthorized("there are no WEBHOOK_SECRETS")
+            return Caller("function key")
+        raise Unauthorized(reason="there are no WEBHOOK_SECRETS")
     try:
         position = signatures.verify(headers, body, secrets, now)
     except signatures.InvalidSignature as error:
-        raise Unauthorized(str(error)) from error
-    return f"webhook secret {position}"
+        raise Unauthorized(reason=str(error)) from error
+    return Caller(f"webhook secret {position}")
 
 
-def link(request_id: str, given: Mapping[str, str], now: float) -> int:
-    """Return when the status link that was called expires (Unix seconds). Raises Unauthorized."""
+def link(request_id: str, given: Mapping[str, str], now: float) -> Caller:
+    """Return when the status link that was called expires. Raises Unauthorized.
+
+    `given` are the query parameters; `now` is in seconds since 1970.
+    """
     try:
         secret = app_settings.current().status_link_secret
-        return status_link.verify(secret, request_id, given, now)
+        expires = status_link.verify(secret, request_id, given, now)
     except (SettingsError, status_link.InvalidLink) as error:
-        raise Unauthorized(str(error)) from error
+        raise Unauthorized(reason=str(error)) from error
+    return Caller("status link", expires)
+
+
+def not_from_another_site(headers: Mapping[str, str], caller: Caller) -> Caller:
+    """Return the caller of what changes something. Raises Forbidden.
+
+    A browser says truly where a call comes from (https://www.w3.org/TR/fetch-metadata/), and sends
+    along what it holds for us. Programs send no such header; an unknown value says nothing.
+    """
+    site = headers.get(SITE, "").strip().lower()
+    if site in OTHER_SITES:
+        reason = f"the call comes from another site's page ({site})"
+        raise Forbidden(reason=reason, caller=caller.name)
+    return caller
 
 
 def workflow_run(headers: Mapping[str, str]) -> str | None:
@@ -114,17 +130,17 @@ def _principal(header: str) -> dict[str, Any]:
     Only Microsoft Entra (`aad`) counts: another provider's roles would be somebody else's.
     """
     if not header or len(header) > LONGEST_PRINCIPAL:
-        raise Unauthorized("there is no principal")
+        raise Unauthorized(reason="there is no principal")
     try:
         principal = strict_json.loads(base64.b64decode(header, validate=True))
     except ValueError as error:
-        raise Unauthorized("the principal cannot be read") from error
+        raise Unauthorized(reason="the principal cannot be read") from error
     if (
         not isinstance(principal, dict)
         or principal.get("auth_typ") != "aad"
         or not isinstance(principal.get("claims"), list)
     ):
-        raise Unauthorized("the principal is not one of Microsoft Entra")
+        raise Unauthorized(reason="the principal is not one of Microsoft Entra")
     return principal
 
 
@@ -137,7 +153,7 @@ def _who(principal: dict[str, Any]) -> str:
         return f"user {user}" + (f" through application {application}" if application else "")
     if application:
         return f"application {application}"
-    raise Unauthorized("the principal names neither an application nor a user")
+    raise Unauthorized(reason="the principal names neither an application nor a user")
 
 
 def _id(principal: dict[str, Any], names: tuple[str, ...]) -> str:

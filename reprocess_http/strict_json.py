@@ -1,6 +1,6 @@
 """JSON that says one thing only: no duplicate keys, no NaN, nothing that is too deep to read.
 
-Not for: what Graph sends (../graph.py); this is for what callers send.
+Not for: what Graph sends (../graph); this is for what callers send.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 
 
 def loads(raw: bytes) -> Any:  # noqa: ANN401 - JSON is anything
-    """Return the document that these UTF-8 bytes are (RFC 8259). Raises ValueError."""
+    """Return the document that these UTF-8 bytes are (RFC 8259). Raises ValueError.
+
+    A byte order mark is passed over, as section 8.1 allows: some senders write one.
+    """
     try:
-        return json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_number
-        )
+        text = raw.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

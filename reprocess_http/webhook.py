@@ -7,41 +7,31 @@ everything that matters is read from Graph.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from graph import Deadline, GraphFailed, GraphThrottled, GraphTimeout
-from reprocess_http import reprocess, strict_json
-from reprocess_http.bounded import TookTooLong, within
+from deadline import Deadline, TookTooLong, within
+from events import WARNING, event
+from reprocess_http import strict_json
+from reprocess_http.lately import STALE_FOR
+from reprocess_http.one_request import RECORD_SECONDS, Result
+from reprocess_http.problems import LOST, BodyTooLarge, NoRequestId, NotNow, TimedOut
 from settings import is_guid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from attempts import Recorder
-    from graph import Graph, GraphError
-    from reprocess_http.recent import Recent
-    from reprocess_http.reprocess import Result
+    from reprocess_http.one_request import Deliveries
 
 LARGEST_BODY = 256 * 1024  # bytes
-GRAPH_SECONDS = 6.0  # for the reprocess; the watch after a lost answer takes five of them
-TABLE_SECONDS = 3.0  # for deferring it; together below the ten that senders are promised
-SLACK = 0.5  # what Graph's own deadline gets on top, before it is not waited for any more
+# Together below the ten seconds that senders are promised.
+GRAPH_SECONDS = 6.0  # for the reprocess; the watch after a lost answer takes half of them
+SLACK_SECONDS = 0.5  # what Graph's own deadline gets on top, before it is not waited for any more
+TABLE_SECONDS = 2.0  # for deferring it
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # of an array, without leading zeros
-
-
-class BodyTooLarge(Exception):
-    """The body is larger than LARGEST_BODY."""
-
-
-class NoRequestId(Exception):
-    """The body has no request id where it should be; the text says what is there instead."""
 
 
 def check_size(body: bytes) -> None:
     """Raise BodyTooLarge before anything is spent on this body."""
     if len(body) > LARGEST_BODY:
-        raise BodyTooLarge
+        raise BodyTooLarge(f"A body may have {LARGEST_BODY // 1024} KiB at most.")
 
 
 def request_id(body: bytes, pointer: str) -> str:
@@ -51,13 +41,13 @@ def request_id(body: bytes, pointer: str) -> str:
     except ValueError as error:
         raise NoRequestId(
             "The body should be one JSON document in UTF-8, without duplicate keys, NaN or very "
-            "deep nesting"
+            "deep nesting."
         ) from error
     value = _at(document, pointer)
     if not isinstance(value, str):
-        raise NoRequestId(f"At {pointer} should be a string, and there is something else")
+        raise NoRequestId(f"At {pointer} should be a string, and there is something else.")
     if not is_guid(value):
-        raise NoRequestId(f"At {pointer} should be a GUID in 8-4-4-4-12 form")
+        raise NoRequestId(f"At {pointer} should be a GUID in 8-4-4-4-12 form.")
     return value.lower()
 
 
@@ -75,45 +65,36 @@ def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON is anything
             value = value[int(key)]
         else:
             raise NoRequestId(
-                f"The body has nothing at {pointer}, where WEBHOOK_REQUEST_ID_POINTER looks"
+                f"The body has nothing at {pointer}, where WEBHOOK_REQUEST_ID_POINTER looks."
             )
     return value
 
 
-def deliver(  # noqa: PLR0913, PLR0917 - one call's inputs
-    graph: Graph,
-    recorder: Recorder,
-    defer: Callable[[str], None],
-    recent: Recent,
-    wanted: str,
-    seconds: float = GRAPH_SECONDS,
-) -> Result:
+def deliver(deliveries: Deliveries, wanted: str, seconds: float = GRAPH_SECONDS) -> Result:
     """Reprocess the wanted request; where Graph gives no answer in time, leave it to the sweep.
 
-    Raises NotReprocessable, GraphError; also when deferring fails, so that the sender tries again.
+    Senders repeat a webhook: what was accepted of late is not sent again while it is on its way.
+    `seconds` are for Graph. Raises Problem; also when it cannot be left to the sweep, so that the
+    sender tries again.
     """
     deadline = Deadline(seconds)
-
-    def now() -> Result:
-        accepted_at = recent.get(wanted)
-        if accepted_at:
-            result = reprocess.status(graph, wanted, accepted_at, deadline)
-            if result.on_its_way:
-                detail = "The reprocess was accepted before; nothing more was started."
-                return replace(result, outcome="alreadyDelivering", detail=detail)
-        return reprocess.reprocess(graph, recorder, recent, wanted, deadline)
-
     try:
-        return within(seconds + SLACK, now)
+        return within(
+            seconds + SLACK_SECONDS + RECORD_SECONDS,
+            lambda: deliveries.reprocess(wanted, deadline, STALE_FOR),
+        )
     except TookTooLong:
-        error: GraphError = GraphTimeout("Graph gave no answer in time", lost=True)
-    except (GraphThrottled, GraphFailed) as failure:
-        error = failure
+        problem: NotNow = TimedOut(f"Graph gave no answer in time. {LOST}")
+    except NotNow as error:
+        problem = error
+    table_deadline = Deadline(TABLE_SECONDS)
     try:
-        within(TABLE_SECONDS, lambda: defer(wanted))
-    except Exception as failure:  # whatever the table says, the sender should hear of Graph
-        raise error from failure
-    return reprocess.Result(
+        within(TABLE_SECONDS, lambda: deliveries.attempts.defer(wanted, table_deadline))
+    except Exception as error:  # whatever the table says, the sender should hear of Graph
+        kind = type(error).__name__
+        event(WARNING, "attempts not written", what="defer", count=1, error=kind)
+        raise problem from error
+    return Result(
         "deferred",
         "Graph could not take it now; the next sweep will, without waiting for its cool-down.",
     )

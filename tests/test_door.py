@@ -1,32 +1,25 @@
 """door.py: a principal counts only where the platform vouches for it, and only with the role."""
 
-import base64
 import json
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprocess_http.door import Forbidden, Unauthorized, caller, workflow_run
+import settings as app_settings
+from reprocess_http import door, status_link
+from reprocess_http.door import Caller, not_from_another_site, workflow_run
+from reprocess_http.problems import Forbidden, Unauthorized
+from tests.calls import APP, LONG, OID, ROLE, USER, hub, principal
+from tests.calls import principal_header as header
 
-APP = "11111111-1111-4111-8111-111111111111"
-USER = "22222222-2222-4222-8222-222222222222"
 ON = {"WEBSITE_AUTH_ENABLED": "True"}
-ROLE = "Requests.Reprocess"
-LONG = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
-OID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 
-def principal(*claims, **more):
-    """The principal as App Service writes it."""
-    listed = [{"typ": name, "val": value} for name, value in claims]
-    whole = {"auth_typ": "aad", "claims": listed, "name_typ": "name", "role_typ": LONG} | more
-    return header(json.dumps(whole))
-
-
-def header(text):
-    raw = text if isinstance(text, bytes) else text.encode()
-    return {"x-ms-client-principal": base64.b64encode(raw).decode()}
+def caller(headers, level, environ):
+    """Who is calling, by name."""
+    return door.caller(headers, level, environ).name
 
 
 @pytest.mark.parametrize("roles", ["roles", LONG, "custom/role"])
@@ -182,3 +175,91 @@ def test_under_function_the_host_has_checked_the_key():
 def test_a_run_id_is_logged_only_when_it_looks_like_one(given, kept):
     """What a caller sends along cannot forge a log line."""
     assert kept == workflow_run({"x-ms-workflow-run-id": given})
+
+
+# -- webhooks and links --
+
+BODY, SECRET = b"{}", "a-secret-of-twenty-four-bytes"
+
+
+@pytest.fixture(name="configured")
+def _configured(monkeypatch):
+    """The settings are these."""
+
+    def configured(**environ):
+        monkeypatch.setattr(app_settings, "current", lambda: app_settings.load(environ))
+
+    return configured
+
+
+@pytest.mark.parametrize("level", ["function", "anonymous"])
+def test_a_webhook_is_known_by_its_signature(configured, level):
+    """By whichever secret."""
+    configured(WEBHOOK_SECRETS=f"newest-secret-of-24-bytes,{SECRET}")
+
+    assert Caller("webhook secret 2") == door.webhook(hub(BODY, SECRET), BODY, 0, level)
+    with pytest.raises(Unauthorized) as caught:
+        door.webhook(hub(BODY, SECRET), b"[]", 0, level)
+    assert "the signature does not fit any secret" == caught.value.reason
+
+
+def test_without_secrets_only_the_key_opens_the_webhook(configured):
+    """Under `anonymous` nobody gets in."""
+    configured()
+
+    assert Caller("function key") == door.webhook({}, BODY, 0, "function")
+    with pytest.raises(Unauthorized) as caught:
+        door.webhook({}, BODY, 0, "anonymous")
+    assert "there are no WEBHOOK_SECRETS" == caught.value.reason
+
+
+def test_wrong_settings_are_told_only_to_who_is_known(configured):
+    """The key is known to be right under `function`; a signature or a link cannot be checked."""
+    configured(GRAPH_CLOUD="mars")
+
+    with pytest.raises(app_settings.SettingsError):
+        door.webhook({}, BODY, 0, "function")
+    for closed in (
+        lambda: door.webhook({}, BODY, 0, "anonymous"),
+        lambda: door.link("x", {}, 0),
+    ):
+        with pytest.raises(Unauthorized) as caught:
+            closed()
+        assert "The caller could not be identified." == caught.value.detail
+        assert "GRAPH_CLOUD" in caught.value.reason
+
+
+def test_a_link_tells_when_it_expires(configured):
+    """So that polling does not prolong it."""
+    secret = "0123456789abcdef0123456789abcdef"
+    configured(STATUS_LINK_SECRET=secret)
+    query = dict(parse_qsl(status_link.query(secret, APP, None, 1_800_000_000)))
+
+    assert Caller("status link", 1_800_000_000) == door.link(APP, query, 1_700_000_000)
+    with pytest.raises(Unauthorized) as caught:
+        door.link(APP, query, 1_800_000_000)
+    assert "the link has expired" == caught.value.reason
+
+
+# -- pages of other sites --
+
+KEY = Caller("function key")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site ", "SAME-SITE"])
+def test_a_page_of_another_site_changes_nothing(site):
+    """The caller is known, so it is 403; the reason is for the log."""
+    with pytest.raises(Forbidden) as caught:
+        not_from_another_site({"sec-fetch-site": site}, KEY)
+
+    assert "The caller is known but may not do this." == caught.value.detail
+    reason = f"the call comes from another site's page ({site.strip().lower()})"
+    assert (reason, "function key") == (caught.value.reason, caught.value.caller)
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, *({"sec-fetch-site": s} for s in ("same-origin", "none", "", "new"))]
+)
+def test_programs_and_our_own_page_may(headers):
+    """They send nothing, or that they are of our own origin; an unknown value says nothing."""
+    assert KEY == not_from_another_site(headers, KEY)

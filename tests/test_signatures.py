@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import secrets
 import string
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from reprocess_http.signatures import InvalidSignature, verify
+from reprocess_http.signatures import LONGEST, InvalidSignature, verify
+from tests.calls import hub
 
 NOW = 1614265330
 BODY = b'{"test": 2432232314}'
@@ -33,8 +35,16 @@ GITHUB = {
 SHA1 = "sha1=" + "0" * 40
 
 
-def hub(secret, body, name="x-hub-signature"):
-    return {name: "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+def standard(body, message_id="msg_1", timestamp=str(NOW), secret=SECRET):
+    """The headers of a Standard Webhooks signature, whatever it is made of."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = b".".join((message_id.encode(), timestamp.encode(), body))
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
 
 
 def refused(headers, body=BODY, keys=(SECRET,), now=NOW):
@@ -77,13 +87,7 @@ def test_what_the_reference_library_signs_verifies(key, text, shift):
 def test_what_verifies_here_verifies_in_the_reference_library():
     """Both ways: the library takes what we take."""
     now = int(datetime.now(UTC).timestamp())
-    key = base64.b64decode(SECRET.removeprefix("whsec_"))
-    digest = hmac.new(key, f"msg_1.{now}.".encode() + BODY, hashlib.sha256).digest()
-    headers = {
-        "webhook-id": "msg_1",
-        "webhook-timestamp": str(now),
-        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-    }
+    headers = standard(BODY, timestamp=str(now))
 
     assert 1 == verify(headers, BODY, [SECRET], now)
     assert {"test": 2432232314} == Webhook(SECRET).verify(BODY, headers)
@@ -111,9 +115,94 @@ def test_a_timestamp_further_than_five_minutes_from_now_is_refused(late):
     assert refused(STANDARD, now=NOW + late)
 
 
+@pytest.mark.parametrize("shift", [-300, 300])
+def test_five_minutes_are_within(shift):
+    """Both ways."""
+    assert not refused(STANDARD, now=NOW + shift)
+
+
+@pytest.mark.parametrize("now", [math.nan, math.inf, 0])
+def test_a_clock_that_is_none_lets_nothing_in(now):
+    """Whatever ours says."""
+    assert refused(STANDARD, now=now)
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    ["", "1614265330.0", "+1614265330", "-1614265330", " 1614265330", "1614265330 ", "1614265330\n",
+     "1_614_265_330", "1.61426533e9", "0x6037bc32", "nan", "2021-02-25T15:02:10Z", "1614265330000",
+     "9" * 4096, "\u0661\u0666\u0661\u0664\u0662\u0666\u0665\u0663\u0663\u0660", "161426533\u00b2"],
+)  # fmt: skip
+def test_a_time_is_seconds_in_digits(timestamp):
+    """Nothing else is a time, also when it is signed."""
+    assert refused(standard(BODY, timestamp=timestamp))
+
+
+@pytest.mark.parametrize(
+    "message_id", ["", " ", "a b", "a\n", "a.b", "\u00e4", "\x7f", "\0", "x" * 257]
+)
+def test_an_id_is_visible_ascii_without_a_full_stop(message_id):
+    """Nothing else is an id, also when it is signed."""
+    assert refused(standard(BODY, message_id=message_id))
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_a_scheme_shown_in_part_is_not_passed_over(name):
+    """One header of Standard Webhooks missing, or alone beside a good signature."""
+    rest = {other: value for other, value in STANDARD.items() if other != name}
+
+    assert refused(rest)
+    assert refused({name: STANDARD[name]} | hub(BODY, SECRET))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",  # no version
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE",  # no padding
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE==",
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OF=",  # the same bytes, not canonical
+        "v1,g0hM9SsE-OTPJTGt_tmIKtSyZlE3uFJELVlNIOLJ1OE=",  # base64url
+        "v1,83484cf52b04f8e4cf2531adfed98829d4b2665137b852442d594d20e2c9d4e1",  # hex
+        "v1, g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "V1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        "v1,", "v1", ",", " ", "",
+    ],
+)  # fmt: skip
+def test_a_standard_signature_is_written_in_one_way_only(written):
+    """`v1,` and canonical base64 with its padding (RFC 4648, section 4)."""
+    assert refused(STANDARD | {"webhook-signature": written})
+
+
+DIGEST = GITHUB["x-hub-signature-256"].removeprefix("sha256=")
+
+
+@pytest.mark.parametrize("name", ["x-hub-signature-256", "x-hub-signature"])
+@pytest.mark.parametrize(
+    "written",
+    [DIGEST, f"SHA256={DIGEST}", f"sha512={DIGEST}", f"sha256={DIGEST[:-1]}", f"sha256={DIGEST}0",
+     f"sha256={DIGEST}\n", f"sha256= {DIGEST}", f"sha256=0x{DIGEST[2:]}", f"sha256={DIGEST.upper()}",
+     f"sha256={DIGEST}, sha256={DIGEST}", "sha256=", ""],
+)  # fmt: skip
+def test_a_hub_signature_is_64_lower_case_digits(name, written):
+    """Nothing before, between or after."""
+    assert refused({name: written}, GITHUB_BODY, [PLAIN])
+
+
+def test_a_header_is_as_long_as_4_kib_at_most():
+    """At the limit it is read, above it is refused."""
+    good = STANDARD["webhook-signature"]
+    other = "v1,AAAA "
+    most = (LONGEST - len(good)) // len(other)
+
+    assert not refused(STANDARD | {"webhook-signature": other * most + good})
+    assert refused(STANDARD | {"webhook-signature": other * (most + 1) + good})
+
+
 def test_every_scheme_that_is_present_must_fit():
     """A signature that does not fit is not outweighed by one that does."""
-    good = STANDARD | hub(SECRET, BODY) | hub(SECRET, BODY, "x-hub-signature-256")
+    good = STANDARD | hub(BODY, SECRET) | hub(BODY, SECRET, "x-hub-signature-256")
 
     assert 1 == verify(good, BODY, [SECRET], NOW)
     assert refused(good | {"x-hub-signature-256": "sha256=" + "0" * 64})
@@ -131,21 +220,18 @@ def test_sha1_counts_for_nothing():
 
 def test_the_signed_bytes_cannot_be_cut_differently():
     """`a` + `1` + `2.{}` and `a.1` + `2` + `{}` are the same bytes: an id with a dot is refused."""
-    key = base64.b64decode(SECRET.removeprefix("whsec_"))
-    digest = hmac.new(key, f"a.1.{NOW}.{{}}".encode(), hashlib.sha256).digest()
-    headers = {
-        "webhook-id": "a.1",
-        "webhook-timestamp": str(NOW),
-        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-    }
+    genuine = standard(b"1614265330.{}", timestamp="1500000000")
+    shifted = genuine | {"webhook-id": "msg_1.1500000000", "webhook-timestamp": str(NOW)}
 
-    assert refused(headers, b"{}")
+    assert refused(shifted, b"{}")
+    assert refused(standard(b"{}", message_id="a.1"), b"{}")
+    assert not refused(standard(b"{}", message_id="a-1"), b"{}")
 
 
 CASES = [
     (STANDARD, BODY, SECRET),
     (GITHUB, GITHUB_BODY, PLAIN),
-    (hub(PLAIN, BODY), BODY, PLAIN),
+    (hub(BODY, PLAIN), BODY, PLAIN),
 ]
 
 

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.calls import APP, OID, ROLE, USER, new, principal, problem
 from tests.e2e.conftest import EASY_AUTH, LINK_SECRET, started
-from tests.e2e.test_http import new, problem
-from tests.test_door import APP, OID, ROLE, USER, principal
 
 PRINCIPAL = principal(("appid", APP), (OID, USER), ("idtyp", "app"), ("roles", ROLE))
 NO_ROLE = principal(("appid", APP), (OID, USER), ("idtyp", "app"))
@@ -108,25 +107,13 @@ def test_a_link_for_what_is_already_delivering_works(linked):
 
 
 def altered(location, request_id, other):
-    """A link's address, forged and altered in every way that comes to mind."""
-    url, query = location.split("?")
-    parts = dict(part.split("=") for part in query.split("&"))
-    expires = int(parts["expires"])
+    """A link's address, altered in ways of which the host sees something before the app does."""
+    signature = location.partition("signature=")[2]
     return {
-        "nothing": url,
+        "nothing": location.partition("?")[0],
         "borrowed": location.replace(request_id, other),
-        "later": location.replace(str(expires), str(expires + 1)),
-        "huge": location.replace(str(expires), "9" * 400),
-        "negative": location.replace(str(expires), "-1"),
-        "other acceptance": location.replace(parts["acceptedAt"], "2026-01-01T00%3A00%3A00Z"),
-        "no acceptance": f"{url}?expires={expires}&signature={parts['signature']}",
-        "no signature": f"{url}?acceptedAt={parts['acceptedAt']}&expires={expires}",
-        "short signature": location[:-1],
-        "non-ASCII": location[:-64] + "%C3%A9" * 64,
         "not UTF-8": location[:-64] + "%FF%00",
-        "twice": f"{location}&signature={parts['signature']}",
-        "expires twice": f"{location}&expires={expires}",
-        "no id": location.replace(request_id, "x"),
+        "twice": f"{location}&signature={signature}",
     }
 
 
@@ -219,16 +206,11 @@ DOOR = [ROUTES[0], ROUTES[1], ROUTES[2], ROUTES[5]]
 @pytest.mark.parametrize(("method", "path"), DOOR)
 def test_no_principal_is_401_and_no_role_is_403(guarded, method, path):
     """Without detail, before parameters and ids are looked at, and before anything is called."""
-    bad = [{}, {"X-MS-CLIENT-PRINCIPAL": "!"}, {"X-MS-CLIENT-PRINCIPAL": "A" * 6000}]
-    bad += [principal(("appid", APP), ("roles", ROLE), auth_typ="google")]
-    bad += [{"x-functions-key": guarded.function_key}]
-    for headers in bad:
+    for headers in ({}, {"x-functions-key": guarded.function_key}):
         reply = guarded.call(method, path, key="", **headers)
         problem(reply, "unauthorized", 401, None)
-    for claim in ("groups", "scp", "wids", "role"):
-        headers = principal(("appid", APP), (claim, ROLE))
-        reply = guarded.call(method, path, key="", **headers)
-        assert "The caller is known but may not do this." == problem(reply, "forbidden", 403, None)
+    reply = guarded.call(method, path, key="", **NO_ROLE)
+    assert "The caller is known but may not do this." == problem(reply, "forbidden", 403, None)
     assert [] == guarded.control("GET", "log")["log"]
 
 
@@ -289,9 +271,7 @@ def test_wrong_settings_are_told_only_to_who_may_know(wrong, method, path):
         problem(reply, "unauthorized", 401, None)
     elif path == "/api/diagnosis":
         assert 503 == reply.status
-    elif "no-guid" in path:
-        problem(reply, "invalid-request-id", 400, None)
     else:
-        detail = problem(reply, "misconfigured", 500, path.split("/")[3])
+        detail = problem(reply, "misconfigured", 500, None)
         assert "GRAPH_CLOUD is 'mars'" in detail
         assert "too-short" not in detail

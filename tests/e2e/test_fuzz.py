@@ -21,6 +21,7 @@ import schemathesis
 from hypothesis import strategies
 from schemathesis import GenerationMode
 
+from tests.calls import new
 from tests.definition import DEFINITION, OPERATIONS, check
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
@@ -163,7 +164,7 @@ def test_nasty_values_in_every_place(sent, route):
 )  # fmt: skip
 def test_a_body_that_is_not_asked_for_changes_nothing(sent, body):
     """A reprocess takes no body: whatever comes in one is not read."""
-    url = f"{sent.app.url}/api/requests/{SEED}/reprocess?dryRun=true"
+    url = f"{sent.app.url}/api/requests/{new(sent.app)}/reprocess?dryRun=true"
 
     reply = sent.send(REPROCESS, url, data=body, headers={"Content-Type": "application/json"})
 

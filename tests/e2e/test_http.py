@@ -1,63 +1,16 @@
-"""Every row of the answer table, over HTTP, through Microsoft's worker library."""
+"""The answer table over HTTP, through Microsoft's worker library, beside an emulated Graph.
+
+Not for: every row of it; those are the unit tests'. Here two rows prove that the wires are right.
+"""
 
 from __future__ import annotations
 
-import itertools
 import time
-import uuid
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-_numbers = itertools.count()
-
-
-def new(app, **fields):
-    """Put one request into the emulated tenant and return its id."""
-    request_id = str(uuid.UUID(int=0xE << 124 | 4 << 76 | 8 << 60 | next(_numbers)))
-    app.put({"id": request_id, **fields})
-    return request_id
-
-
-def problem(reply, name, status, request_id, **more):
-    """Assert that a reply is this whole problem, and return its detail."""
-    body = dict(reply.body)
-    detail, title = body.pop("detail"), body.pop("title")
-    for name_ in ("graphRequestId", "clientRequestId", "graphErrorCode"):
-        body.pop(name_, None)
-    assert {
-        "type": f"urn:redeliver:problem:{name}",
-        "status": status,
-        "instance": reply.headers["x-correlation-id"],
-        **({"requestId": request_id} if request_id else {}),
-        **more,
-    } == body
-    assert (status, "application/problem+json") == (reply.status, reply.headers["content-type"])
-    assert title
-    return detail
-
-
-def accepted(app, reply, request_id, outcome="accepted", state=None):
-    """Assert that a reply is this whole 202, and return its Location."""
-    body = dict(reply.body)
-    at = body.pop("acceptedAt", None)
-    query = f"?acceptedAt={at.replace(':', '%3A')}" if at else ""
-    location = f"{app.url}/api/requests/{request_id}{query}"
-    detail = body.pop("detail")
-    assert detail
-    assert {
-        "requestId": request_id,
-        "outcome": outcome,
-        "statusUrl": location,
-        "correlationId": reply.headers["x-correlation-id"],
-        **({"state": state} if state else {}),
-    } == body
-    assert (202, location, "30") == (
-        reply.status,
-        reply.headers["location"],
-        reply.headers["retry-after"],
-    )
-    return location.removeprefix(app.url)
+from tests.calls import accepted, long_ago, new, problem
 
 
 def test_accepted_costs_one_call_and_its_location_leads_to_the_end(app):
@@ -81,7 +34,7 @@ def test_accepted_costs_one_call_and_its_location_leads_to_the_end(app):
     assert (200, "delivered", "delivered") == states[-1]
 
 
-@pytest.mark.parametrize("outcome", ["delivered", "deliveryFailed", "partiallyDelivered"])
+@pytest.mark.parametrize("outcome", ["delivered", "deliveryFailed"])
 def test_wait_stays_for_the_end(app, outcome):
     """With `wait` the final outcome comes in one answer."""
     reply = app.reprocess(new(app, outcomes=[outcome], deliverySeconds=0.1), "?wait=6")
@@ -94,6 +47,30 @@ def test_wait_that_is_over_before_the_end_is_the_202(app):
     request_id = new(app, deliverySeconds=60)
 
     accepted(app, app.reprocess(request_id, "?wait=1"), request_id)
+
+
+def test_wait_is_kept_to_while_graph_is_silent(app):
+    """The answer comes three seconds after it at most, and is the acceptance."""
+    request_id = new(app, deliverySeconds=60)
+    app.fault("read", "silence", times=-1)
+    started = time.monotonic()
+
+    accepted(app, app.reprocess(request_id, "?wait=2"), request_id)
+
+    assert 2 <= time.monotonic() - started < 5.5
+
+
+def test_calls_at_once_reach_graph_once(app):
+    """One is accepted, the others are told that it is under way, with the same acceptance."""
+    request_id = new(app, deliverySeconds=60)
+    app.control("PATCH", "settings", {"latencyMs": 700})
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: app.reprocess(request_id), range(8)))
+
+    assert ["accepted"] + ["alreadyDelivering"] * 7 == sorted(r.body["outcome"] for r in replies)
+    assert 1 == len({reply.body["acceptedAt"] for reply in replies})
+    assert 1 == len(app.calls("reprocess"))
 
 
 def test_already_delivering_is_202(app):
@@ -115,9 +92,7 @@ def test_already_delivered_is_200(app):
     )
 
 
-@pytest.mark.parametrize(
-    "state", ["pendingApproval", "denied", "canceled", "scheduled", "submitted"]
-)
+@pytest.mark.parametrize("state", ["pendingApproval", "denied"])
 def test_other_states_are_409(app, state):
     """A state that cannot be reprocessed is named."""
     request_id = new(app, state=state)
@@ -127,8 +102,7 @@ def test_other_states_are_409(app, state):
 
 def test_a_closed_window_is_409_with_advice(app):
     """Out of the window the only way is to ask again."""
-    long_ago = (datetime.now(UTC) - timedelta(days=15)).isoformat().replace("+00:00", "Z")
-    request_id = new(app, completedDateTime=long_ago)
+    request_id = new(app, completedDateTime=long_ago(days=15))
 
     detail = problem(
         app.reprocess(request_id), "window-closed", 409, request_id, state="deliveryFailed"
@@ -157,18 +131,7 @@ def test_an_unknown_request_is_404(app):
 
 
 @pytest.mark.parametrize(
-    "request_id",
-    [
-        "1",
-        "x" * 7000,
-        "%D9%A17999249-249e-7999-9e24-99799e249979",
-        "..%2F..%2Fusers",
-        "7999249e249e79999e2499799e249979",
-        "%7B7999249e-249e-7999-9e24-99799e249979%7D",
-        "%00",
-        "%0d%0aX:%20y",
-        "7999249e-249e-7999-9e24-99799e249979%0A",
-    ],
+    "request_id", ["..%2F..%2Fusers", "7999249e-249e-7999-9e24-99799e249979%0A"]
 )
 def test_what_is_no_guid_never_reaches_graph(app, request_id):
     """400 without a call to Graph, whatever the id is made of."""
@@ -177,9 +140,7 @@ def test_what_is_no_guid_never_reaches_graph(app, request_id):
     assert [] == app.control("GET", "log")["log"]
 
 
-@pytest.mark.parametrize(
-    "query", ["?wait=-1", "?wait=13", "?wait=soon", "?dryRun=yes", "?dryrun=true"]
-)
+@pytest.mark.parametrize("query", ["?wait=13", "?dryrun=true"])
 def test_wrong_parameters_change_nothing(app, query):
     """A misspelt dry run does not run for real."""
     request_id = new(app)
@@ -193,9 +154,6 @@ def test_wrong_parameters_change_nothing(app, query):
     ("fields", "outcome"),
     [
         ({}, "wouldReprocess"),
-        ({"state": "delivered"}, "alreadyDelivered"),
-        ({"state": "delivering"}, "alreadyDelivering"),
-        ({"state": "denied"}, "notReprocessable"),
         ({"completedDateTime": "2020-01-01T00:00:00Z"}, "windowClosed"),
     ],
 )
@@ -257,10 +215,7 @@ def test_throttling_beyond_the_budget_is_503_with_retry_after(app):
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        {"kind": "dropAfter"},
-        *({"kind": "status", "status": s, "after": True} for s in (500, 502, 503, 504)),
-    ],
+    [{"kind": "dropAfter"}, {"kind": "status", "status": 503, "after": True}],
     ids=str,
 )
 def test_an_accepted_request_is_never_reported_as_failed_nor_sent_twice(app, fault):
@@ -286,7 +241,7 @@ def test_a_call_that_graph_did_not_carry_out_is_sent_again(app, fault):
     assert 2 == len(app.calls("reprocess"))
 
 
-@pytest.mark.parametrize("kind", ["html", "truncated", "empty", "garbage", "dropBefore"])
+@pytest.mark.parametrize("kind", ["html", "dropBefore"])
 def test_a_read_of_no_use_is_read_again(app, kind):
     """HTML, half an answer or none costs a retry."""
     request_id = new(app, state="delivered")
@@ -318,6 +273,16 @@ def test_silence_is_504_within_the_budget(app):
     assert time.monotonic() - started < 14
 
 
+def test_silence_after_an_acceptance_is_still_an_acceptance(app):
+    """The time to look at the state is kept back from the budget."""
+    request_id = new(app, deliverySeconds=60)
+    app.fault("reprocess", "silence", after=True)
+
+    accepted(app, app.reprocess(request_id), request_id)
+
+    assert 1 == len(app.calls("reprocess"))
+
+
 def test_a_redirect_is_not_followed(app):
     """The token stays with Graph."""
     request_id = new(app)
@@ -332,6 +297,29 @@ def test_a_status_on_its_way_is_202(app, state):
     request_id = new(app, state=state)
 
     accepted(app, app.call("GET", f"/api/requests/{request_id}"), request_id, "onItsWay", state)
+
+
+def test_a_status_says_that_it_failed_again_only_of_what_was_tried(app):
+    """Nobody has tried the first; the second was accepted, and failed later."""
+    first, second = new(app), new(app, outcomes=["deliveryFailed"], deliverySeconds=1.1)
+    location = accepted(app, app.reprocess(second), second)
+
+    for _ in range(60):
+        reply = app.call("GET", location)
+        if reply.status == 200:
+            break
+        time.sleep(0.1)
+
+    assert "The delivery failed." == app.call("GET", f"/api/requests/{first}").body["detail"]
+    assert "The delivery failed again; its cause is not fixed yet." == reply.body["detail"]
+
+
+def test_a_page_of_another_site_changes_nothing(app):
+    """403 before Graph is called."""
+    path = f"/api/requests/{new(app)}/reprocess"
+
+    problem(app.call("POST", path, **{"Sec-Fetch-Site": "cross-site"}), "forbidden", 403, None)
+    assert [] == app.control("GET", "log")["log"]
 
 
 def test_health_is_open_and_calls_nothing(app):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +10,10 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.e2e.conftest import HOOK_SECRETS, fresh
-from tests.e2e.test_http import new, problem
+from tests import calls
+from tests.calls import new, problem
+from tests.e2e.conftest import HOOK_SECRETS
+from tests.local_app import fresh
 
 PLAIN, STANDARD = HOOK_SECRETS
 PATH = "/api/webhook"
@@ -25,7 +24,7 @@ def payload(request_id, **more):
 
 
 def hub(body, secret=PLAIN, name="X-Hub-Signature"):
-    return {name: "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+    return calls.hub(body, secret, name)
 
 
 def standard(body, at=None, message_id="msg_1"):
@@ -65,11 +64,9 @@ def logged(app, reply):
     ("sign", "secret"),
     [
         (hub, 1),
-        (lambda body: hub(body, name="X-Hub-Signature-256"), 1),
-        (lambda body: hub(body, STANDARD), 2),
         (standard, 2),
     ],
-    ids=["jira", "github", "older", "standard"],
+    ids=["jira", "standard"],
 )
 def test_a_signed_webhook_is_accepted(linked, sign, secret):
     """Each scheme, each secret; the answer is that of the reprocess route, the log says who."""
@@ -111,16 +108,21 @@ def test_a_webhook_delivered_again_starts_nothing_more(linked):
     assert 1 == len([c for c in linked.calls("reprocess") if c["status"] == 202])
 
 
-def test_webhooks_at_once_start_one_delivery(linked):
-    """A sender that delivers twice at the same time gets two good answers."""
+def test_webhooks_and_calls_at_once_reach_graph_once(linked):
+    """A sender that delivers twice, and a flow besides: one reprocess, the same acceptance."""
     request_id = new(linked, staleSeconds=1, deliverySeconds=30)
     body = payload(request_id)
+    linked.control("PATCH", "settings", {"latencyMs": 700})
+
+    def call(n):
+        return post(linked, body) if n % 2 else linked.reprocess(request_id)
 
     with ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(lambda _: post(linked, body), range(8)))
+        replies = list(pool.map(call, range(8)))
 
-    assert {"accepted", "alreadyDelivering"} >= {r.body.get("outcome") for r in replies}
-    assert 1 == len([c for c in linked.calls("reprocess") if c["status"] == 202])
+    assert ["accepted"] + ["alreadyDelivering"] * 7 == sorted(r.body["outcome"] for r in replies)
+    assert 1 == len({reply.body["acceptedAt"] for reply in replies})
+    assert 1 == len(linked.calls("reprocess"))
 
 
 def test_a_new_failure_after_an_acceptance_is_tried_again(linked):
@@ -134,13 +136,7 @@ def test_a_new_failure_after_an_acceptance_is_tried_again(linked):
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        {"kind": "status", "status": 429, "retryAfter": "600"},
-        {"kind": "status", "status": 503, "retryAfter": "600"},
-        {"kind": "status", "status": 500},
-        {"kind": "silence"},
-        {"kind": "dropBefore"},
-    ],
+    [{"kind": "status", "status": 429, "retryAfter": "600"}, {"kind": "silence"}],
     ids=str,
 )
 def test_what_graph_cannot_take_now_the_next_sweep_takes(linked, fault):
@@ -174,7 +170,6 @@ def test_what_graph_cannot_take_now_the_next_sweep_takes(linked, fault):
     ("fields", "name", "status"),
     [
         (None, "request-not-found", 404),
-        ({"state": "pendingApproval"}, "not-reprocessable", 409),
         ({"completedDateTime": "2020-01-01T00:00:00Z"}, "window-closed", 409),
     ],
 )
@@ -194,28 +189,10 @@ BODY = payload("7999249e-249e-4999-9e24-99799e249979")
     [
         {},
         hub(BODY + b" "),
-        hub(BODY, "another-secret-for-tests-0123456"),
-        {"X-Hub-Signature": "sha256="},
-        {"X-Hub-Signature": "sha256=" + "0" * 64},
-        {"X-Hub-Signature": "sha1=" + hmac.new(PLAIN.encode(), BODY, hashlib.sha1).hexdigest()},
-        {"X-Hub-Signature": hub(BODY)["X-Hub-Signature"] + "," + hub(BODY)["X-Hub-Signature"]},
-        {"X-Hub-Signature": hub(BODY)["X-Hub-Signature"].upper()},
         {"X-Hub-Signature": "é" * 64},
-        {"X-Hub-Signature-256": "x" * 8000},
-        {"X-Hub-Signature": hub(BODY)["X-Hub-Signature"], "X-Hub-Signature-256": "sha256="},
         standard(BODY, datetime.fromtimestamp(1, UTC)),
-        standard(BODY) | {"webhook-id": "msg_2"},
-        standard(BODY) | {"webhook-id": ""},
-        standard(BODY) | {"webhook-signature": ""},
-        standard(BODY) | {"webhook-signature": "v1"},
-        standard(BODY) | {"webhook-signature": "v1,====="},
-        standard(BODY) | {"webhook-signature": "v2," + base64.b64encode(bytes(32)).decode()},
-        standard(BODY) | {"webhook-timestamp": "NaN"},
-        standard(BODY) | {"webhook-timestamp": "9" * 400},
-        standard(BODY) | {"webhook-timestamp": "2026-01-01T00:00:00Z"},
-        hub(BODY) | {"webhook-id": "msg_1"},
     ],
-    ids=lambda headers: str(headers)[:60],
+    ids=["none", "another body", "no ASCII", "old"],
 )
 def test_what_is_not_signed_as_it_should_be_is_401_without_detail(linked, headers):
     """The same answer whatever is wrong, and Graph is not called; the reason is in the log only."""
@@ -244,39 +221,21 @@ def test_a_body_too_large_is_413_before_it_is_looked_at(linked):
     problem(post(linked, largest + b" ", {}), "body-too-large", 413, None)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"requestId=1",
-        b"{}",
-        b'{"requestId": null}',
-        b'{"requestId": 1}',
-        b'{"requestId": "1"}',
-        b'{"requestId": NaN}',
-        b'{"requestId": "a", "requestId": "b"}',
-        b"[" * 200_000,
-        b'{"requestId":' * 15_000,
-        b"\xff\xfe",
-    ],
-    ids=lambda body: str(body)[:40],
-)
+@pytest.mark.parametrize("body", [b"", b'{"requestId": "1"}'])
 def test_a_signed_body_without_an_id_is_422_with_help(linked, body):
     """The sender is known by then, so the detail says what is wrong; Graph is not called."""
     assert problem(post(linked, body), "no-request-id", 422, None)
     assert [] == linked.control("GET", "log")["log"]
 
 
-def test_unknown_parameters_are_refused(linked):
-    """Only a function key may be in the URL: nobody believes in a dry run that is none."""
+def test_the_query_is_not_looked_at(linked):
+    """Jira Cloud appends one of its own; a function key may be in it."""
     request_id = new(linked)
+    query = f"?triggeredByUser=5b10ac8d82e05b22cc7d4ef5&code={linked.function_key}"
 
-    reply = post(linked, payload(request_id), path=f"{PATH}?dryRun=true")
+    reply = post(linked, payload(request_id), key="", path=PATH + query)
 
-    problem(reply, "invalid-parameter", 400, None)
-    assert [] == linked.control("GET", "log")["log"]
-    by_url = post(linked, payload(request_id), key="", path=f"{PATH}?code={linked.function_key}")
-    assert 202 == by_url.status
+    assert (202, "accepted") == (reply.status, reply.body["outcome"])
 
 
 def test_behind_authentication_the_signature_is_the_key(guarded):
