@@ -1,22 +1,23 @@
 """Timer trigger: run a sweep of all failed requests, and log its report.
 
-Not for: what to do with which request (plan.py) or doing it (sweep.py).
+Not for: what a sweep does (sweep.py).
 """
 
 from __future__ import annotations
-
-import json
-import logging
 
 import azure.functions as func
 
 import attempts
 import graph
 import settings as app_settings
-from reprocess_timer.sweep import Sweep, SweepFailed
+from events import ERROR, INFO, event
+from reprocess_timer.sweep import Sweep
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
-log = logging.getLogger("redeliver")
+
+
+class SweepFailed(Exception):
+    """The sweep could not do all of its work; the text is one sentence that says what to do."""
 
 
 @blueprint.function_name("sweep")
@@ -27,13 +28,18 @@ def sweep(timer: func.TimerRequest, context: func.Context) -> None:
     """Run one sweep. Raises SweepFailed with one sentence that says what to do."""
     try:
         run = Sweep(graph.shared(), attempts.shared(), app_settings.current())
+        report = run.run()
     except app_settings.SettingsError as error:
-        raise SweepFailed(f"the app is misconfigured: {error}") from None
-    try:
-        run.run()
-    finally:
-        report = run.report.as_json(
-            correlationId=context.invocation_id, pastDue=bool(timer.past_due)
+        problem = f"the app is misconfigured: {error}"
+    else:
+        event(
+            INFO,
+            "sweep finished",
+            correlationId=context.invocation_id,
+            pastDue=bool(timer.past_due),
+            **report.fields(),
         )
-        log.info(json.dumps({"event": "sweep finished", **report}))
-    run.raise_if_failed()
+        problem = report.problem
+    if problem:
+        event(ERROR, "sweep failed", problem=problem, correlationId=context.invocation_id)
+        raise SweepFailed(problem)

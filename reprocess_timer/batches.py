@@ -1,184 +1,349 @@
-"""Carry out one call for each of many requests: in `$batch`es, several at once, at Graph's pace.
+"""Send many requests to Graph, several calls at once, at the pace that Graph grants.
 
-Not for: which requests, or what an outcome means for one (sweep.py).
-One thread decides everything; the pool's threads only carry out calls to Graph.
+Not for: what is sent, or what an outcome means (acting.py); how fast (pace.py).
+
+One thread decides everything. The workers only carry out calls: they make the items of a call
+ready, send them, and hand back what came of it.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import contextvars
+import queue
+import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
-from graph import (
-    Answer,
-    Deadline,
-    GraphDenied,
-    GraphError,
-    GraphFailed,
-    GraphRefused,
-    GraphThrottled,
-    error_from,
-    retry_after,
-)
+from deadline import Deadline
+from events import WARNING, event
+from graph import BatchNotAccepted, GraphDenied, GraphError, GraphFailed, GraphThrottled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
-    from graph import Graph
-    from reprocess_timer.pace import Pace
+    from reprocess_timer.pace import Pace, Sent
 
-log = logging.getLogger("redeliver")
-LONGEST_PAUSE = 1.0  # second; then the pace is asked again, unless Graph has told us to wait
-LONGEST_CALL = 100.0  # seconds, the retries of one call included
-NO_ANSWER = GraphError("Graph's $batch answer lacks this request", lost=True)
-
-type Outcome = tuple[str, Answer | GraphError]
+CALL_SECONDS = 30.0  # each call's own time, also when the deadline of all is nearer
+LONGEST_PAUSE = 1.0  # second; then progress is told, and the pace asked again
+REFUSALS = 5  # of one request; then it is left to the next sweep
+OUTAGE = 3  # whole calls lost in a row
+SAMPLE = 20  # requests from all over the queue that are tried before a denial is believed
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
-    """A call under way: whose requests, since when, and whether as a `$batch`."""
+class Aside[R]:
+    """Stands for an item that is not to be sent after all: this is its outcome."""
 
-    request_ids: list[str]
-    sent_at: float
-    batched: bool
+    outcome: R
 
 
-class Batches:
-    """Calls to Graph for many requests. What Graph throttles is sent again by itself."""
+class Work[T, R](Protocol):
+    """What is done with the items of one call. It runs on worker threads."""
 
-    def __init__(self, graph: Graph, pace: Pace, clock: Callable[[], float]) -> None:
-        """Use `$batch` unless the settings, or Graph, do not want it."""
-        self.throttled = 0
-        self.unsent: deque[str] = deque()
-        self.hopeless = False
-        self._graph = graph
-        self._pace = pace
-        self._clock = clock
-        self._batched = graph.settings.graph_batch_size > 1
-        self._running: dict[Future[list[Answer | None]], _Call] = {}
+    def prepare(self, items: Sequence[T]) -> Sequence[T | Aside[R]]:
+        """Return for each item what is to be sent, such as the item with its claim, or Aside.
 
-    def outcomes(
-        self, method: str, action: str, take: Callable[[int], list[str]], deadline: Deadline
-    ) -> Iterator[Outcome]:
-        """Call `action` of each request that `take` gives, and yield what came of it.
-
-        `take(n)` returns up to n request ids, none when there are no more. Nothing is begun when
-        the deadline is over, or will be while Graph has us wait, or when Graph, tried several
-        times, cannot be reached or denies us: the next call would fare no better. `unsent` has
-        what was taken by then. An outcome is a 2xx Answer or a GraphError.
+        An item that could not be sent comes here again, as it was returned.
         """
-        with ThreadPoolExecutor(self._pace.most) as pool:
-            while True:
-                request_ids = self._next(take) if self._may_begin(deadline) else []
-                if not request_ids and not self._running:
-                    return
-                pause = self._pace.wait(len(request_ids)) if request_ids else LONGEST_PAUSE
-                if request_ids and pause <= 0:
-                    self._begin(pool, method, action, request_ids, deadline)
-                    continue
-                self.unsent.extendleft(reversed(request_ids))
-                if self._running:
-                    yield from self._finished(min(pause, LONGEST_PAUSE))
-                else:
-                    longest = max(self._pace.told(), LONGEST_PAUSE)
-                    self._graph.sleep(min(pause, longest, deadline.left()))
 
-    def _may_begin(self, deadline: Deadline) -> bool:
-        """Whether one more call may begin now."""
-        in_time = deadline.left() > self._pace.told()
-        return in_time and not self.hopeless and len(self._running) < self._pace.allowed
+    def send(
+        self, items: Sequence[T], deadline: Deadline, *, batched: bool
+    ) -> Sequence[R | GraphError]:
+        """Send the items as one `$batch`, or else the only one, and return what came of each.
 
-    def _next(self, take: Callable[[int], list[str]]) -> list[str]:
-        """Return the requests of the next call, those that were throttled first."""
-        size = self._graph.settings.graph_batch_size if self._batched else 1
-        if len(self.unsent) < size:
-            self.unsent.extend(take(size - len(self.unsent)))
-        return [self.unsent.popleft() for _ in range(min(size, len(self.unsent)))]
+        Raises GraphError when the call failed as a whole.
+        """
 
-    def _begin(
+
+class Workers[E](Protocol):
+    """Carries out calls beside the thread that decides."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+    def submit(self, call: Callable[[], E]) -> None:
+        """Begin a call."""
+
+    def finished(self, seconds: float) -> list[E]:
+        """Return what calls came to, once some have ended; after so many seconds nothing."""
+
+
+class Threads[E]:
+    """Workers that are threads. What they log belongs to the invocation that began the call."""
+
+    def __init__(self, most: int, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Allow for so many calls at once. `sleep` is used while there is none."""
+        self._pool = ThreadPoolExecutor(most)
+        self._ended = queue.SimpleQueue[E]()
+        self._under_way = 0
+        self._sleep = sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def submit(self, call: Callable[[], E]) -> None:
+        """Begin a call, which must not raise."""
+        context = contextvars.copy_context()
+        self._pool.submit(context.run, lambda: self._ended.put(call()))
+        self._under_way += 1
+
+    def finished(self, seconds: float) -> list[E]:
+        """Return what one call came to, or nothing after so many seconds."""
+        if not self._under_way:
+            self._sleep(seconds)
+            return []
+        try:
+            ended = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return []
+        self._under_way -= 1
+        return [ended]
+
+
+@dataclass(frozen=True, slots=True)
+class Drained[T, R]:
+    """What came of all items; each of them is either in `outcomes` or in `unsent`."""
+
+    outcomes: list[tuple[T, R | GraphError]]
+    """Of each that was tried or set aside. GraphThrottled: refused five times, nothing was done."""
+    unsent: list[T]
+    """Not sent, or throttled: nothing was done to them. Some may have been prepared."""
+    throttled: int
+    """How many answers told a single request to wait."""
+    stopped: GraphError | None
+    """Why it ended early: an outage, or a denial of all that was tried."""
+    broken: Exception | None
+    """What else was raised on a worker; it ended early then, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item[T]:
+    """An item in the queue, and how often it was refused while others were accepted."""
+
+    content: T
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended[T, R]:
+    """What came of one call."""
+
+    sent: Sent
+    batched: bool
+    items: list[Item[T]]
+    aside: list[tuple[T, R]]
+    answer: Sequence[R | GraphError] | GraphError | None  # None: it was not sent
+    broken: Exception | None = None
+
+
+def drain[T, R](  # noqa: PLR0913 - what a drain needs
+    items: Iterable[T],
+    work: Work[T, R],
+    *,
+    pace: Pace,
+    deadline: Deadline,
+    clock: Callable[[], float],
+    batched: bool = True,
+    tell_progress: Callable[[int, int], None] = lambda _done, _throttled: None,
+    workers: Callable[[int], Workers[Ended[T, R]]] = Threads,
+) -> Drained[T, R]:
+    """Send all items, or as many as time and Graph allow.
+
+    Nothing is begun after the deadline, nor before a wait that Graph told us has ended.
+    `tell_progress` hears at least once a second how many outcomes there are, and how many answers
+    of 429. Never raises: what was done is always told.
+    """
+    with workers(pace.most) as started:
+        drained = _Drain(items, work, pace, deadline, clock, batched, started)
+        while drained.goes_on():
+            tell_progress(len(drained.outcomes), drained.throttled)
+    return drained.result()
+
+
+class _Drain[T, R]:
+    def __init__(  # noqa: PLR0913, PLR0917 - what a drain needs
         self,
-        pool: ThreadPoolExecutor,
-        method: str,
-        action: str,
-        request_ids: list[str],
+        items: Iterable[T],
+        work: Work[T, R],
+        pace: Pace,
         deadline: Deadline,
+        clock: Callable[[], float],
+        batched: bool,  # noqa: FBT001
+        workers: Workers[Ended[T, R]],
     ) -> None:
-        paths = [f"{self._graph.requests_path}/{one}{action}" for one in request_ids]
-        within = Deadline(min(deadline.left(), LONGEST_CALL), self._clock)
-        call = _Call(request_ids, self._pace.sent(len(request_ids)), self._batched)
-        if call.batched:
-            future = pool.submit(self._graph.batch, method, paths, within)
-        else:
-            future = pool.submit(self._single, method, paths[0], within)
-        self._running[future] = call
+        self._queue = deque(Item(content) for content in items)
+        self._work = work
+        self._pace = pace
+        self._deadline = deadline
+        self._clock = clock
+        self._batched = batched
+        self._workers = workers
+        self._under_way = 0
+        self._judged = False  # Graph has judged a request, other than by denying us
+        self._sample_left: int | None = None  # of the requests tried after the first denial
+        self._lost_in_a_row = 0
+        self._lost_at = 0.0
+        self._stopped: GraphError | None = None
+        self._broken: Exception | None = None
+        self.outcomes: list[tuple[T, R | GraphError]] = []
+        self.throttled = 0
 
-    def _single(self, method: str, path: str, deadline: Deadline) -> list[Answer | None]:
-        return [self._graph.send(method, path, deadline)]
+    def result(self) -> Drained[T, R]:
+        unsent = [item.content for item in self._queue]
+        return Drained(self.outcomes, unsent, self.throttled, self._stopped, self._broken)
 
-    def _finished(self, seconds: float) -> Iterator[Outcome]:
-        """Yield the outcomes of the calls that end within so many seconds."""
-        for future in wait(self._running, seconds, FIRST_COMPLETED).done:
-            call = self._running.pop(future)
-            try:
-                answers = future.result()
-            except GraphError as error:
-                yield from self._failed(call, error)
+    def goes_on(self) -> bool:
+        """Begin the calls that may begin, and take in one that ends; false when all is over."""
+        pause = self._pause()
+        while pause == 0 and self._under_way < self._calls():
+            self._begin()
+            pause = self._pause()
+        if pause is None and not self._under_way:
+            return False
+        for ended in self._workers.finished(min(pause or LONGEST_PAUSE, LONGEST_PAUSE)):
+            self._under_way -= 1
+            self._take_in(ended)
+        return True
+
+    def _pause(self) -> float | None:
+        """Return the seconds until the next call may begin; None if none may, as things are."""
+        if not self._queue or self._stopped or self._broken:
+            return None
+        pause = self._pace.wait(min(self._size(), len(self._queue)))
+        return pause if pause < self._deadline.left() else None
+
+    def _size(self) -> int:
+        return self._pace.size if self._batched else 1
+
+    def _calls(self) -> int:
+        """Return how many calls at once: one by one while it is open whether Graph is there."""
+        return self._pace.calls if self._judged and not self._lost_in_a_row else 1
+
+    # -- one call --
+
+    def _begin(self) -> None:
+        items = [self._queue.popleft() for _ in range(min(self._size(), len(self._queue)))]
+        sent = self._pace.sent(len(items), self._under_way + 1)
+        batched = self._batched
+        self._workers.submit(lambda: self._carry_out(items, sent, batched=batched))
+        self._under_way += 1
+
+    def _carry_out(self, items: list[Item[T]], sent: Sent, *, batched: bool) -> Ended[T, R]:
+        """Make one call, on a worker. It only reads what the deciding thread writes."""
+        try:
+            prepared = self._work.prepare([item.content for item in items])
+        except Exception as error:  # the caller's own, such as the table's
+            return Ended(sent, batched, items, [], None, error)
+        pairs = list(zip(items, prepared, strict=True))
+        aside = [(item.content, one.outcome) for item, one in pairs if isinstance(one, Aside)]
+        ready = [Item(one, item.refusals) for item, one in pairs if not isinstance(one, Aside)]
+        if not ready or self._pace.told():  # told meanwhile
+            return Ended(sent, batched, ready, aside, None)
+        contents = [item.content for item in ready]
+        within = Deadline(CALL_SECONDS, self._clock)
+        try:
+            return Ended(
+                sent, batched, ready, aside, self._work.send(contents, within, batched=batched)
+            )
+        except GraphError as error:
+            return Ended(sent, batched, ready, aside, error)
+        except Exception as error:  # as above; what is sent may have arrived
+            lost = GraphFailed(f"the call broke off: {type(error).__name__}", lost=True)
+            return Ended(sent, batched, ready, aside, lost, error)
+
+    def _take_in(self, ended: Ended[T, R]) -> None:
+        self.outcomes += ended.aside
+        self._broken = self._broken or ended.broken
+        whole = ended.answer
+        if whole is None or isinstance(whole, BatchNotAccepted):
+            self._queue.extendleft(reversed(ended.items))
+            if whole:
+                self._do_without_batch(whole)
+        elif isinstance(whole, GraphFailed):
+            if whole.lost:
+                self.outcomes += [(item.content, whole) for item in ended.items]
             else:
-                yield from self._answered(call, answers)
-
-    def _answered(self, call: _Call, answers: list[Answer | None]) -> Iterator[Outcome]:
-        """Take the answers of one call, each on its own."""
-        held = [a for a in answers if a and a.status in {429, 503}]
-        if held:
-            told = [retry_after(answer.headers) for answer in held]
-            self._throttled(call, len(answers) - len(held), told)
+                self._queue.extendleft(reversed(ended.items))
+            self._lost(ended.sent, whole)
+        elif isinstance(whole, GraphError):
+            self._answered(ended, [whole] * len(ended.items))
         else:
-            self._pace.accepted(len(answers))
-        for request_id, answer in zip(call.request_ids, answers, strict=True):
-            if answer is None:
-                yield request_id, NO_ANSWER
-            elif answer.status == 429:
-                self.throttled += 1
-                self.unsent.append(request_id)
-            elif answer.ok:
-                yield request_id, answer
-            else:
-                error = error_from(answer)
-                self._graph.note_scope(error)
-                yield request_id, error
+            self._answered(ended, whole)
 
-    def _failed(self, call: _Call, error: GraphError) -> Iterator[Outcome]:
-        """Take a call that failed as a whole: send its requests again if that harms nobody."""
-        if isinstance(error, GraphThrottled):
-            self._throttled(call, 0, [error.retry_after])
-            if not error.lost:
-                self.throttled += len(call.request_ids)
-                self.unsent.extend(call.request_ids)
-                return
-        if call.batched and isinstance(error, GraphRefused) and not error.lost:
-            self._do_without_batch(error)
-            self.unsent.extend(call.request_ids)
-            return
-        unreachable = isinstance(error, GraphFailed) and not error.lost
-        self.hopeless |= unreachable or (call.batched and isinstance(error, GraphDenied))
-        for request_id in call.request_ids:
-            yield request_id, error
-
-    def _throttled(self, call: _Call, accepted: int, told: list[float | None]) -> None:
-        """Wait as long as the longest that we were told; as we think fit if nobody told us."""
-        longest = max((one for one in told if one is not None), default=None)
-        if longest is None:
-            longest = self._graph.wait_before(self._pace.throttles + 1, None)
-        self._pace.throttled(call.sent_at, accepted, longest)
-
-    def _do_without_batch(self, error: GraphError) -> None:
+    def _do_without_batch(self, error: BatchNotAccepted) -> None:
         if self._batched:
-            event = "$batch not accepted, single calls from here on"
-            line = {"event": event, "status": error.status, "detail": error.detail}
-            log.warning(json.dumps(line))
-        self._batched = False
+            self._batched = False
+            event(WARNING, "batch not accepted", graphStatus=error.status, detail=error.detail)
+
+    # -- what Graph answered --
+
+    def _answered(self, ended: Ended[T, R], answers: Sequence[R | GraphError]) -> None:
+        held = [answer for answer in answers if isinstance(answer, GraphThrottled)]
+        lost = [answer for answer in answers if isinstance(answer, GraphError) and answer.lost]
+        taken = sum(not _open(answer) for answer in answers)
+        if held:
+            told = [answer.told_wait for answer in held if answer.told_wait is not None]
+            self._pace.refused(ended.sent, taken, max(told, default=None))
+        elif taken:
+            self._pace.accepted(ended.sent, taken)
+        only_refused = not taken and all(item.refusals for item in (*ended.items, *self._queue))
+        for item, answer in zip(ended.items, answers, strict=True):
+            if isinstance(answer, GraphThrottled) and not answer.lost:
+                self._throttled(item, answer, counts=bool(taken) or only_refused)
+            else:
+                self.outcomes.append((item.content, answer))
+        if taken:
+            self._lost_in_a_row = 0
+        elif len(lost) == len(answers):
+            self._lost(ended.sent, lost[0])
+        self._weigh_denials(answers)
+
+    def _throttled(self, item: Item[T], error: GraphThrottled, *, counts: bool) -> None:
+        """Put a request at the back; give it up for now when it alone is refused for ever."""
+        self.throttled += 1
+        refusals = item.refusals + counts
+        if refusals < REFUSALS:
+            self._queue.append(Item(item.content, refusals))
+        else:
+            self.outcomes.append((item.content, error))
+
+    def _lost(self, sent: Sent, error: GraphError) -> None:
+        """Count a whole call that was lost, or did not reach Graph."""
+        if sent.at < self._lost_at:
+            return  # it was under way when the last one was lost: the same event
+        self._lost_in_a_row += 1
+        self._lost_at = self._clock()
+        if self._lost_in_a_row == OUTAGE:
+            self._stopped = error
+        self._pace.pause(2.0 ** (self._lost_in_a_row - 1))
+
+    def _weigh_denials(self, answers: Sequence[R | GraphError]) -> None:
+        """Stop when the first call was denied whole, and a sample of all others as well."""
+        denied = [answer for answer in answers if isinstance(answer, GraphDenied)]
+        self._judged |= any(not _open(a) and not isinstance(a, GraphDenied) for a in answers)
+        if self._judged or len(denied) < len(answers):
+            return
+        if self._sample_left is None:
+            self._sample_left = min(SAMPLE, len(self._queue))
+            self._spread(self._sample_left)
+            return
+        self._sample_left -= len(answers)
+        if self._sample_left <= 0:
+            self._stopped = denied[0]
+
+    def _spread(self, count: int) -> None:
+        """Put so many requests, evenly from all over the queue, to its front."""
+        waiting = list(self._queue)
+        chosen = [n * len(waiting) // count for n in range(count)]
+        others = sorted(set(range(len(waiting))) - set(chosen))
+        self._queue = deque(waiting[n] for n in (*chosen, *others))
+
+
+def _open(answer: object) -> bool:
+    """Whether Graph has not judged: it has us wait, or may have carried it out, or failed."""
+    return isinstance(answer, GraphThrottled | GraphFailed)

@@ -1,73 +1,50 @@
-"""A sweep: list what has failed, plan, claim, reprocess in batches, read back, report.
+"""A sweep: list and plan, act, read back, report.
 
-Not for: judging a single request (plan.py), calling Graph many times at its pace (batches.py,
-pace.py), or when (the timer).
+Not for: how a step is done (listing.py, acting.py, read_back.py), or when (the timer).
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from graph import Deadline, GraphDenied, GraphError, GraphRefused, GraphThrottled, RequestNotFound
-from reprocess_timer.batches import Batches
+from azure.core.exceptions import AzureError
+
+from deadline import Deadline
+from events import ERROR, WARNING, event
+from reprocess_timer.acting import act
+from reprocess_timer.listing import listed
+from reprocess_timer.means import Means, Progress
+from reprocess_timer.notices import notify
 from reprocess_timer.pace import Pace
-from reprocess_timer.plan import Standing, cooldown, plan
+from reprocess_timer.plan import Planner, Standing
+from reprocess_timer.read_back import read_back
+from reprocess_timer.report import CHECK_TABLE, Counts, Report, counted, problem
+from settings import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
-    from attempts import Attempt, Attempts, Claim
-    from graph import Graph, Request
-    from reprocess_timer.plan import Due, Plan
+    from attempts import Attempt, Attempts
+    from graph import Graph
+    from reprocess_timer.acting import Acted
+    from reprocess_timer.listing import Unlisted
+    from reprocess_timer.plan import Plan
+    from reprocess_timer.read_back import ReadBack
     from settings import Settings
 
-log = logging.getLogger("redeliver")
-CLAIM = 100  # claims written together
-PROGRESS_SECONDS = 10.0
-LOGGED_REFUSALS = 50  # lines about single requests in one sweep; the counts have them all
-READ_BACK_SECONDS = 30.0  # at least, also when the budget is used up
-
-
-class SweepFailed(Exception):
-    """The sweep could not do its work; the text is one sentence that says what to do."""
-
-
-@dataclass
-class Report:
-    """All counts of a sweep, and its times in seconds."""
-
-    dryRun: bool = False  # noqa: N815 - the report's own JSON names, as the next ones
-    found: int = 0
-    due: int = 0
-    accepted: int = 0
-    refused: int = 0
-    failed: int = 0
-    cooling: int = 0
-    exhausted: int = 0
-    expired: int = 0
-    excluded: int = 0
-    postponed: int = 0
-    delivered: int = 0
-    delivering: int = 0
-    other: int = 0
-    throttled: int = 0
-    listComplete: bool = True  # noqa: N815
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def as_json(self, **more: object) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return asdict(self) | more
+# After the budget: calls under way get up to 30 seconds, what follows them the rest. With the
+# longest budget, 1740 seconds, this ends before host.json's functionTimeout, 1800.
+CLOSING_SECONDS = 50.0
+LOGGED = 50  # ids in one line
+# The event for each reason why a request needs a person.
+NOTED = {"exhausted": "given up", "expired": "window closed", "expiring": "window closing"}
 
 
 class Sweep:
-    """One sweep. The clocks and the sleep can be passed in, so that tests never wait."""
+    """One sweep. The clocks can be passed in, so that tests never wait."""
 
     def __init__(
         self,
@@ -77,320 +54,114 @@ class Sweep:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; nothing is called yet."""
-        self.graph = graph
-        self.attempts = attempts
-        self.settings = settings
-        self.now = now
-        self.clock = clock
-        self.deadline = Deadline(settings.sweep_budget_seconds, clock)
-        self.report = Report(dryRun=settings.sweep_dry_run)
-        self.problem = ""
-        self.last_error = ""
-        self.pace = Pace(settings.graph_concurrency, clock)
-        self.batches = Batches(graph, self.pace, clock)
-        self._logged = 0
-        self._progress_at = clock() + PROGRESS_SECONDS
+        """Prepare; nothing is called yet, but its time begins to run."""
+        budget = settings.sweep_budget_seconds
+        deadline = Deadline(budget, clock)
+        self._means = Means(
+            graph,
+            attempts,
+            settings,
+            sweep_id=new_id(),
+            now=now,
+            clock=clock,
+            deadline=deadline,
+            end=Deadline(budget + CLOSING_SECONDS, clock),
+            pace=Pace(settings.graph_concurrency, settings.graph_batch_size, clock),
+            progress=Progress(clock, deadline),
+        )
+        self._watch = Stopwatch(clock)
 
     def run(self) -> Report:
-        """Run it to its end. What goes wrong with one request or page never ends the sweep."""
-        known = self._timed("attempts", self._known_attempts)
-        if known is None:
-            return self.report
-        planned = self._timed(
-            "list", lambda: plan(self._listed(), known, self.settings, self.now())
+        """Run it to its end, whatever goes wrong with a request, a list or the table."""
+        report = self._run()
+        try:
+            self._means.attempts.note_sweep(report.fields(), self._means.now(), self._means.end)
+        except AzureError as error:
+            kind = type(error).__name__
+            event(WARNING, "attempts not written", what="report", count=1, error=kind)
+        return report
+
+    def _run(self) -> Report:
+        means, watch = self._means, self._watch
+        try:
+            known = watch.timed("attempts", means.attempts.read_all)
+        except AzureError as error:
+            kind = type(error).__name__
+            wrong = f"the attempts could not be read ({kind}), so nothing was tried: {CHECK_TABLE}"
+            return self._ended(Counts(), wrong, list_complete=False)
+        plan, unlisted = watch.timed("list", lambda: self._listed(known))
+        _log_noted(plan)
+        if means.settings.sweep_dry_run:
+            return self._report(plan, unlisted)
+        acted = watch.timed("reprocess", lambda: act(means, plan.due))
+        if acted.broken and not isinstance(acted.broken, AzureError):
+            event(ERROR, "unforeseen error", trace=acted.broken, error=type(acted.broken).__name__)
+        complete = not unlisted
+        back = watch.timed(
+            "readBack", lambda: read_back(means, known, plan, list_complete=complete)
         )
-        self._count(planned)
-        if self.problem or self.settings.sweep_dry_run:
-            return self.report
-        self._timed("reprocess", lambda: self._reprocess(planned))
-        self._timed("readBack", lambda: self._read_back(known, planned))
-        return self.report
+        watch.timed("notify", lambda: notify(means, plan.untold))
+        return self._report(plan, unlisted, acted, back)
 
-    def raise_if_failed(self) -> None:
-        """Raise SweepFailed when the list or the attempts were unreadable, or all due failed."""
-        tried = self.report.accepted + self.report.refused + self.report.failed
-        if not self.problem and tried and self.report.failed == tried:
-            self.problem = (
-                f"every due request failed ({tried}), the last with: {self.last_error} "
-                "Look at the lines 'reprocess failed' above"
-            )
-        if self.problem:
-            raise SweepFailed(self.problem)
+    def _listed(self, known: Mapping[str, Attempt]) -> tuple[Plan, list[Unlisted]]:
+        """List and plan, in half of the budget at most. Only notices need the names."""
+        means, graph = self._means, self._means.graph
+        return listed(
+            graph.failed_in_detail if means.settings.notify_url else graph.failed,
+            means.settings.sweep_access_packages,
+            Planner(known, means.settings, means.now()),
+            means.deadline.within(means.settings.sweep_budget_seconds / 2),
+            lambda found: means.progress.tell("list", found),
+        )
 
-    def _timed[T](self, name: str, step: Callable[[], T]) -> T:
-        started = self.clock()
+    def _report(
+        self,
+        plan: Plan,
+        unlisted: list[Unlisted],
+        acted: Acted | None = None,
+        back: ReadBack | None = None,
+    ) -> Report:
+        wrong = problem(unlisted, acted)
+        report = self._ended(counted(plan, acted, back), wrong, list_complete=not unlisted)
+        return replace(report, delivered_after=back.attempts) if back else report
+
+    def _ended(self, counts: Counts, wrong: str, *, list_complete: bool) -> Report:
+        means = self._means
+        return Report(
+            sweep_id=means.sweep_id,
+            dry_run=means.settings.sweep_dry_run,
+            counts=counts,
+            list_complete=list_complete,
+            problem=wrong,
+            seconds=self._watch.seconds,
+        )
+
+
+class Stopwatch:
+    """How long each step took, in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Use this clock."""
+        self._clock = clock
+        self.seconds: dict[str, float] = {}
+
+    def timed[T](self, name: str, step: Callable[[], T]) -> T:
+        """Return what the step returns."""
+        began = self._clock()
         try:
             return step()
         finally:
-            self.report.seconds[name] = round(self.clock() - started, 3)
+            self.seconds[name] = round(self._clock() - began, 3)
 
-    def _known_attempts(self) -> dict[str, Attempt] | None:
-        try:
-            return self.attempts.read_all()
-        except Exception as error:
-            self.problem = (
-                f"the attempts could not be read ({type(error).__name__}), so nothing was tried: "
-                "check AzureWebJobsStorage and the identity's role on its tables"
-            )
-            return None
 
-    # -- list and plan --
-
-    def _listed(self) -> Iterator[Request]:
-        """List what has failed; an unreadable page ends the list, and what was read is used."""
-        try:
-            for package in self.settings.sweep_access_packages or (None,):
-                for request in self.graph.failed(self.deadline, package):
-                    self.report.found += 1
-                    yield request
-        except GraphError as error:
-            self.report.listComplete = False
-            detail = error.detail + (f" (HTTP {error.status} {error.code})" if error.status else "")
-            remedy = "the next sweep tries again"
-            if isinstance(error, GraphDenied):
-                remedy = error.remedy
-            log.warning(
-                json.dumps(
-                    {
-                        "event": "list broken off",
-                        "found": self.report.found,
-                        "detail": detail,
-                        "graphRequestId": error.graph_request_id,
-                    }
-                )
-            )
-            if not self.report.found:
-                self.problem = f"the failed requests could not be listed: {detail}; {remedy}"
-
-    def _count(self, planned: Plan) -> None:
-        counts = planned.counts
-        self.report.found = len(planned.failed_ids)
-        self.report.due = counts[Standing.DUE]
-        self.report.cooling = counts[Standing.COOLING]
-        self.report.exhausted = counts[Standing.EXHAUSTED]
-        self.report.expired = counts[Standing.EXPIRED]
-        self.report.excluded = counts[Standing.EXCLUDED]
-        self.report.postponed = counts[Standing.DUE] - len(planned.due)
-        if planned.exhausted:
-            log.warning(
-                json.dumps(
-                    {
-                        "event": "given up",
-                        "count": len(planned.exhausted),
-                        "requestIds": planned.exhausted[:LOGGED_REFUSALS],
-                    }
-                )
-            )
-
-    # -- claim and reprocess --
-
-    def _reprocess(self, planned: Plan) -> None:
-        """Work through the due requests until they, or the budget, are used up."""
-        waiting = deque(planned.due)
-        claimed: deque[Claim] = deque()
-        claims: dict[str, Claim] = {}
-        claimer = ThreadPoolExecutor(1)  # claims the next while these are sent
-        upcoming = claimer.submit(self._claim, waiting)
-
-        def take(count: int) -> list[str]:
-            nonlocal upcoming
-            if not claimed:
-                claimed.extend(upcoming.result())
-                upcoming = claimer.submit(self._claim, waiting)
-            taken = [claimed.popleft() for _ in range(min(count, len(claimed)))]
-            claims.update((claim.now.request_id, claim) for claim in taken)
-            return [claim.now.request_id for claim in taken]
-
-        unused: list[Claim] = []
-        lost: list[tuple[Claim, GraphError]] = []
-        for request_id, outcome in self.batches.outcomes("POST", "/reprocess", take, self.deadline):
-            claim = claims.pop(request_id)
-            if not isinstance(outcome, GraphError):
-                self.report.accepted += 1
-            elif outcome.lost:
-                lost.append((claim, outcome))
-            elif self._has_failed(claim, outcome):
-                unused.append(claim)
-            self._log_progress()
-        postponed = [*claims.values(), *claimed, *upcoming.result()]
-        claimer.shutdown()
-        self.report.postponed += len(waiting) + len(postponed)
-        self.report.throttled = self.batches.throttled
-        self.batches.unsent.clear()
-        self._settle_lost(lost, unused)
-        self._write("give back", lambda: self.attempts.give_back(unused + postponed))
-
-    def _claim(self, waiting: deque[Due]) -> list[Claim]:
-        """Claim the next requests before anything is sent; those that others claimed drop out.
-
-        When all of them are claimed, another instance is sweeping: the rest is left to it.
-        """
-        wanted = [waiting.popleft().attempt for _ in range(min(CLAIM, len(waiting)))]
-        if not wanted:
-            return []
-        try:
-            claims = self.attempts.claim(wanted, self.now())
-        except Exception as error:
-            self.problem = (
-                f"attempts could not be written ({type(error).__name__}), so nothing more was "
-                "tried: check AzureWebJobsStorage and the identity's role on its tables"
-            )
-            self.report.postponed += len(wanted) + len(waiting)
-            waiting.clear()
-            return []
-        self.report.cooling += len(wanted) - len(claims)
-        if not claims:
-            line = {"event": "another sweep is under way", "left to it": len(waiting)}
-            log.warning(json.dumps(line))
-            self.report.postponed += len(waiting)
-            waiting.clear()
-        return claims
-
-    def _has_failed(self, claim: Claim, error: GraphError) -> bool:
-        """Count and log a request that was not accepted; return whether its attempt is void.
-
-        An attempt that Graph judged counts. When we are denied, or Graph is not there, it does not:
-        once that is mended the request is due at once.
-        """
-        refused = isinstance(error, GraphRefused)
-        self.report.refused += refused
-        self.report.failed += not refused
-        self._log_request("reprocess refused" if refused else "reprocess failed", claim, error)
-        return not refused
-
-    def _settle_lost(self, lost: list[tuple[Claim, GraphError]], unused: list[Claim]) -> None:
-        """Read the requests whose answers were lost: those that moved were accepted.
-
-        Those that did not are left to the next sweep when Graph was throttling (503), and are
-        counted as failed otherwise; nothing is sent twice.
-        """
-        states = self._states([claim.now.request_id for claim, _ in lost])
-        for claim, error in lost:
-            request = states.get(claim.now.request_id)
-            if request and (not request.has_failed or self._failed_since(request, claim)):
-                self.report.accepted += 1
-            elif request and isinstance(error, GraphThrottled):
-                self.report.postponed += 1
-                unused.append(claim)
-            else:
-                self.report.failed += 1
-                self._log_request("reprocess failed", claim, error)
-
-    def _failed_since(self, request: Request, claim: Claim) -> bool:
-        return bool(request.completed_at and request.completed_at > claim.now.last)
-
-    # -- read back --
-
-    def _read_back(self, known: dict[str, Attempt], planned: Plan) -> None:
-        """Read requests tried earlier that are no longer failed, and tidy what is stored."""
-        gone = [a for a in known.values() if a.request_id not in planned.failed_ids]
-        states = self._states([a.request_id for a in gone if not a.settled])
-        ended = []
-        for attempt in gone:
-            if attempt.request_id not in states:
-                continue
-            request = states[attempt.request_id]
-            if request is None:  # there is no such request any more
-                ended.append(attempt)
-                continue
-            if request.has_failed:
-                continue
-            self.report.delivered += request.state.lower() == "delivered"
-            self.report.delivering += request.state.lower() == "delivering"
-            self.report.other += request.state.lower() not in {"delivered", "delivering"}
-            if request.has_ended:
-                ended.append(attempt)
-        over = [attempt for attempt in known.values() if self._is_over(attempt)]
-        settled = [attempt for attempt in ended if not self._is_over(attempt)]
-        self._write("settle", lambda: self.attempts.settle(settled))
-        self._write("forget", lambda: self.attempts.forget(over))
-
-    def _is_over(self, attempt: Attempt) -> bool:
-        """Whether what is stored of a request is of no use any more.
-
-        A settled one is kept until its cool-down is over: a list that still shows it as failed
-        would have it tried again otherwise.
-        """
-        now = self.now()
-        old = attempt.last < now - timedelta(days=2 * self.settings.sweep_window_days)
-        cooled = now > attempt.last + cooldown(attempt, self.settings)
-        return (old and not attempt.deferred) or (attempt.settled and cooled)
-
-    def _states(self, request_ids: list[str]) -> dict[str, Request | None]:
-        """Read requests, None for one that is gone; what Graph does not let us read is left out."""
-        waiting = deque(request_ids)
-        found: dict[str, Request | None] = {}
-        deadline = Deadline(max(self.deadline.left(), READ_BACK_SECONDS), self.clock)
-
-        def take(count: int) -> list[str]:
-            return [waiting.popleft() for _ in range(min(count, len(waiting)))]
-
-        unread = ""
-        for request_id, outcome in self.batches.outcomes("GET", "", take, deadline):
-            try:
-                if isinstance(outcome, GraphError):
-                    raise outcome
-                found[request_id] = self.graph.request_from(outcome.body)
-            except RequestNotFound:
-                found[request_id] = None
-            except GraphError as error:
-                unread = error.detail
-        if len(found) < len(request_ids):
-            missing = len(request_ids) - len(found)
-            line = {"event": "read-back not whole", "missing": missing, "detail": unread}
-            log.warning(json.dumps(line))
-        self.batches.unsent.clear()
-        return found
-
-    def _write(self, what: str, write: Callable[[], None]) -> None:
-        """Tidy the attempts; at worst some requests cool down for longer than they need."""
-        try:
-            write()
-        except Exception as error:
-            line = {"event": "attempts not written", "what": what, "error": type(error).__name__}
-            log.warning(json.dumps(line))
-
-    # -- log --
-
-    def _log_request(self, event: str, claim: Claim, error: GraphError) -> None:
-        remedy = error.remedy if isinstance(error, GraphDenied) else ""
-        self.last_error = f"{error.detail.rstrip('.')}. {remedy}".strip()
-        self._logged += 1
-        if self._logged > LOGGED_REFUSALS:
-            return
-        log.warning(
-            json.dumps(
-                {
-                    "event": event,
-                    "requestId": claim.now.request_id,
-                    "attempt": claim.now.count,
-                    "status": error.status,
-                    "graphErrorCode": error.code,
-                    "detail": error.detail,
-                    "graphRequestId": error.graph_request_id,
-                    "clientRequestId": error.client_request_id,
-                }
-            )
-        )
-
-    def _log_progress(self) -> None:
-        """Say every ten seconds how far a long sweep is."""
-        if self.clock() < self._progress_at:
-            return
-        self._progress_at = self.clock() + PROGRESS_SECONDS
-        report = self.report
-        done = report.accepted + report.refused + report.failed
-        used = max(0.001, self.settings.sweep_budget_seconds - self.deadline.left())
-        log.info(
-            json.dumps(
-                {
-                    "event": "sweep progress",
-                    "done": done,
-                    "of": report.due,
-                    "throttled": self.batches.throttled,
-                    "perSecond": round(done / used, 1),
-                    "secondsLeft": round(self.deadline.left()),
-                }
-            )
-        )
+def _log_noted(plan: Plan) -> None:
+    """Tell of the requests that need a person, by their ids; the report has all counts."""
+    counts = {
+        "exhausted": plan.counts[Standing.EXHAUSTED],
+        "expired": plan.counts[Standing.EXPIRED],
+        "expiring": plan.expiring,
+    }
+    for reason, name in NOTED.items():
+        if counts[reason]:
+            ids = [one.candidate.request.id for one in plan.noted[reason][:LOGGED]]
+            event(WARNING, name, count=counts[reason], requestIds=ids)

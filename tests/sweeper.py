@@ -32,7 +32,8 @@ def sweep(advanced: float) -> dict:
         settings.current(),
         now=lambda: datetime.now(UTC) + ahead,
     )
-    return run.run().as_json(problem=run.problem)
+    report = run.run()
+    return report.fields() | {"problem": report.problem}
 
 
 def start(advanced: float) -> int:

@@ -6,11 +6,18 @@ import pytest
 
 from attempts import Attempt
 from graph import Request
-from reprocess_timer.plan import Standing, cooldown, judge, next_attempt, plan
+from reprocess_timer.plan import NOTED, Candidate, Planner, Standing, cooldown, judge, next_attempt
 from settings import load
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SETTINGS = load({})
+
+
+def plan(requests, attempts, settings, now):
+    planner = Planner(attempts, settings, now)
+    for request in requests:
+        planner.add(request)
+    return planner.plan()
 
 
 def failed(number=0, age=timedelta(hours=2), kind="userAdd", state="deliveryFailed"):
@@ -29,8 +36,10 @@ def failed(number=0, age=timedelta(hours=2), kind="userAdd", state="deliveryFail
         (failed(), 1, timedelta(minutes=59), Standing.COOLING),
         (failed(), 1, timedelta(minutes=60), Standing.DUE),
         (failed(), 2, timedelta(minutes=119), Standing.COOLING),
-        (failed(), 9, timedelta(minutes=1440), Standing.DUE),
-        (failed(), 10, timedelta(days=3), Standing.EXHAUSTED),
+        (failed(), 19, timedelta(minutes=1440), Standing.DUE),
+        (failed(), 20, timedelta(days=3), Standing.EXHAUSTED),
+        (failed(), 0, timedelta(minutes=59), Standing.COOLING),  # Graph denied it
+        (failed(), 0, timedelta(minutes=60), Standing.DUE),
         (failed(state="delivering"), 0, None, Standing.EXCLUDED),
         (Request("not-a-guid", "deliveryFailed", "userAdd", NOW), 0, None, Standing.EXCLUDED),
     ],
@@ -39,7 +48,7 @@ def test_each_failed_request_stands_somewhere(request_, count, ago, standing):
     """The edges of window, least age, cool-down and attempts."""
     attempt = Attempt(request_.id, count, NOW - ago) if ago else Attempt(request_.id)
 
-    assert standing is judge(request_, attempt, SETTINGS, NOW)
+    assert standing is judge(Candidate(request_, attempt), SETTINGS, NOW)
 
 
 def test_removals_come_first_then_least_time_left():
@@ -100,17 +109,98 @@ def test_a_long_cool_down_does_not_let_the_window_pass(tried, due):
     request = Request("00000000-0000-4000-8000-000000000000", "deliveryFailed", "userAdd", NOW)
     attempt = Attempt(request.id, 6, first + tried, failed=first)
 
-    assert first + due == next_attempt(request, attempt, SETTINGS)
+    assert first + due == next_attempt(Candidate(request, attempt), SETTINGS)
 
 
-def test_a_deferred_request_waits_neither_for_its_least_age_nor_for_its_cool_down():
-    """A caller was promised the next sweep; the limit of attempts still holds."""
-    fresh, tried = failed(age=timedelta(minutes=1)), failed()
+def test_a_deferred_request_waits_for_nothing_while_its_window_is_open():
+    """A caller was promised the next sweep, also for a request whose attempts are used up."""
+    fresh, tried, late = failed(age=timedelta(minutes=1)), failed(), failed(age=timedelta(days=15))
 
     standings = [
-        judge(fresh, Attempt(fresh.id, deferred=True), SETTINGS, NOW),
-        judge(tried, Attempt(tried.id, 2, NOW, deferred=True), SETTINGS, NOW),
-        judge(tried, Attempt(tried.id, 10, NOW, deferred=True), SETTINGS, NOW),
+        judge(Candidate(fresh, Attempt(fresh.id, deferred=True)), SETTINGS, NOW),
+        judge(Candidate(tried, Attempt(tried.id, 2, NOW, deferred=True)), SETTINGS, NOW),
+        judge(Candidate(tried, Attempt(tried.id, 20, NOW, deferred=True)), SETTINGS, NOW),
+        judge(Candidate(late, Attempt(late.id, deferred=True)), SETTINGS, NOW),
     ]
 
-    assert [Standing.DUE, Standing.DUE, Standing.EXHAUSTED] == standings
+    assert [Standing.DUE, Standing.DUE, Standing.DUE, Standing.EXPIRED] == standings
+
+
+def test_what_was_promised_comes_first():
+    """Before removals and before those with less time left."""
+    requests = [failed(1, timedelta(days=13)), failed(2, kind="adminRemove"), failed(3)]
+    attempts = {requests[2].id: Attempt(requests[2].id, 1, NOW, deferred=True)}
+
+    planned = plan(requests, attempts, SETTINGS, NOW)
+
+    assert [3, 2, 1] == [int(due.request.id[:8], 16) for due in planned.due]
+
+
+def test_requests_that_need_a_person_are_noted():
+    """Attempts used up, window closed, window closing within 48 hours; the counts have them all."""
+    ages = {1: 15, 2: 1, 3: 12.5, 4: 13}
+    requests = [failed(n, timedelta(days=days)) for n, days in ages.items()]
+    attempts = {requests[n].id: Attempt(requests[n].id, 20, NOW) for n in (1, 3)}
+
+    planned = plan(requests, attempts, SETTINGS, NOW)
+
+    assert {"exhausted": [2, 4], "expired": [1], "expiring": [3, 4]} == {
+        reason: [int(one.candidate.request.id[:8], 16) for one in noted]
+        for reason, noted in planned.noted.items()
+    }
+    assert (1, 1, 2, 2) == (
+        planned.counts["due"],
+        planned.counts["expired"],
+        planned.counts["exhausted"],
+        planned.expiring,
+    )
+
+
+def test_no_more_are_noted_than_can_be_told_and_the_newest_ones():
+    """However many old ones there are, a new one is told."""
+    ages = [timedelta(days=15, minutes=n * 7 % 2003) for n in range(2003)]
+    planned = plan([failed(n, age) for n, age in enumerate(ages)], {}, SETTINGS, NOW)
+
+    told = [NOW - one.candidate.request.completed_at for one in planned.noted["expired"]]
+    assert (sorted(ages)[:NOTED], 2003) == (told, planned.counts["expired"])
+    assert planned.untold == planned.noted["expired"]
+
+
+def test_of_what_was_told_nobody_is_told_again():
+    """By reason: the same request may be told of another one later."""
+    exhausted, expiring = failed(1, timedelta(days=13)), failed(2, timedelta(days=13))
+    attempts = {
+        one.id: Attempt(one.id, count, NOW, told=frozenset({"exhausted", "expiring"} - {left}))
+        for one, count, left in ((exhausted, 20, "expiring"), (expiring, 1, "exhausted"))
+    }
+
+    planned = plan([exhausted, expiring], attempts, SETTINGS, NOW)
+
+    assert [("expiring", exhausted.id)] == [
+        (one.reason, one.candidate.request.id) for one in planned.untold
+    ]
+
+
+def test_without_a_time_of_completion_nothing_expires():
+    """Graph decides; the cool-down counts from the last attempt."""
+    unknown = Request("00000000-0000-4000-8000-000000000000", "deliveryFailed", "userAdd", None)
+    tried = Attempt(unknown.id, 1, NOW - timedelta(minutes=30))
+
+    standings = [
+        judge(Candidate(unknown, attempt), SETTINGS, NOW)
+        for attempt in (Attempt(unknown.id), tried)
+    ]
+
+    assert [Standing.DUE, Standing.COOLING] == standings
+
+
+def test_all_are_planned_in_the_memory_of_the_most_urgent():
+    """However many are listed, twice SWEEP_MAX_REQUESTS of them are kept at most."""
+    ages = [timedelta(hours=n % 300) for n in range(1, 2000)]
+    requests = [failed(n, age) for n, age in enumerate(ages)]
+    few = load({"SWEEP_MAX_REQUESTS": "7"})
+
+    planned = plan(requests, {}, few, NOW)
+
+    oldest = sorted(requests, key=lambda one: (one.completed_at, one.id))[:7]
+    assert [one.id for one in oldest] == [due.request.id for due in planned.due]
