@@ -13,7 +13,7 @@ import zlib
 import pytest
 from openapi_spec_validator import OpenAPIV2SpecValidator, validate
 
-from reprocess_http import answers
+from tests.calls import every_problem
 from tests.definition import DEFINITION, FOLDER, LEFT_OUT, OPERATIONS, routes
 
 PROPERTIES = json.loads((FOLDER / "apiProperties.json").read_text())["properties"]
@@ -127,20 +127,16 @@ def test_a_key_is_asked_for_where_the_host_asks_for_one():
 
 def test_problem_types_are_the_codes():
     """Every problem that the code has, but for those of routes left out."""
-    coded = {f"urn:redeliver:problem:{kind.name}" for kind in problems()} - {
+    coded = {f"urn:redeliver:problem:{kind.name}" for kind in every_problem()} - {
         f"urn:redeliver:problem:{name}" for name in WEBHOOK_ONLY
     }
 
     assert coded == set(DEFINITION["definitions"]["Problem"]["properties"]["type"]["enum"])
 
 
-def problems():
-    return [kind for kind in vars(answers).values() if isinstance(kind, answers.Problem)]
-
-
 def test_error_statuses_are_the_codes():
     """An operation lists no error status without a problem, and together they list all."""
-    coded = {str(kind.status) for kind in problems() if kind.name not in WEBHOOK_ONLY}
+    coded = {str(kind.status) for kind in every_problem() if kind.name not in WEBHOOK_ONLY}
     told = {status for one in OPERATIONS.values() for status in one["responses"]}
 
     assert coded == told - {"200", "202"}

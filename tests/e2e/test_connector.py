@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.calls import new
 from tests.definition import DEFINITION, OPERATIONS, check
-from tests.e2e.test_http import new
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 REPROCESS = ("POST", "/requests/{requestId}/reprocess")
