@@ -12,16 +12,17 @@ trap 'rm -rf "$folder"' EXIT
 # The key goes in through standard input: a command line can be read by others on the machine.
 call() {
     printf 'header = "x-functions-key: %s"\n' "$REDELIVER_KEY" |
-        curl --silent --show-error --config - --max-time 90 --request "$1" \
-            --dump-header "$folder/headers" --output "$folder/body" --write-out '%{http_code}' "$2"
+        curl --silent --show-error --config - --max-time 90 \
+            --dump-header "$folder/headers" --output "$folder/body" --write-out '%{http_code}' "$@"
 }
 header() { tr -d '\r' <"$folder/headers" | awk -F ': ' -v name="$1" 'tolower($1) == name { print $2 }'; }
 
-status=$(call POST "$REDELIVER_URL/api/requests/$1/reprocess")
+# Without --data a POST has no Content-Length, which Azure's front end may refuse (411).
+status=$(call --data '' "$REDELIVER_URL/api/requests/$1/reprocess")
 while [ "$status" = 202 ]; do
     location=$(header location)
     sleep "$(header retry-after)"
-    status=$(call GET "$location")
+    status=$(call "$location")
 done
 cat "$folder/body"
 echo

@@ -28,7 +28,8 @@ while ($answer.StatusCode -eq 202) {
 $text = if ($answer.Content -is [byte[]]) { [Text.Encoding]::UTF8.GetString($answer.Content) } else { $answer.Content }
 if ($answer.StatusCode -ne 200) {
     if (-not $text) { throw "$($answer.StatusCode): the caller was refused; check the function key" }
-    $problem = $text | ConvertFrom-Json
+    # What stands in front of the app may answer with text or HTML.
+    try { $problem = $text | ConvertFrom-Json } catch { throw "$($answer.StatusCode): $text" }
     throw "$($problem.type): $($problem.detail) (correlation id $($problem.instance))"
 }
 $text | ConvertFrom-Json

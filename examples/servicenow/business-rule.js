@@ -8,10 +8,11 @@
     try {
         var message = new sn_ws.RESTMessageV2('Redeliver', 'Reprocess');
         message.setStringParameterNoEscape('requestId', id);
+        message.setRequestBody('{}'); // so that there is a Content-Length
         message.setHttpTimeout(90000); // the app may spend 60 seconds on Graph
         var response = message.execute();
         var status = response.getStatusCode();
-        var answer = JSON.parse(response.getBody() || '{}');
+        var answer = parsed(response.getBody());
         if (status === 200 || status === 202) {
             note('Redeliver: ' + answer.outcome + '. ' + answer.detail);
         } else {
@@ -23,6 +24,15 @@
         // Nothing is lost: the app's sweep finds every failed request by itself.
         gs.error('Redeliver could not be called for ' + id + ': ' + error);
         note('Redeliver could not be called; its next sweep takes the request.');
+    }
+
+    // What stands in front of the app may answer with text or HTML.
+    function parsed(body) {
+        try {
+            return JSON.parse(body) || {};
+        } catch (error) {
+            return { detail: String(body || '').substring(0, 200) };
+        }
     }
 
     function note(text) {

@@ -12,12 +12,11 @@ import pytest
 
 from settings import Settings
 from tests.definition import LEFT_OUT, OPERATIONS, check
-from tests.e2e.conftest import App, Reply, fresh
 from tests.e2e.exchanges import EXAMPLES, HOST, SETTINGS, play, read
+from tests.local_app import App, Reply, fresh
 
 FILES = [path for path in sorted(EXAMPLES.rglob("*")) if path.is_file()]
 EXCHANGES = [path for path in FILES if path.suffix == ".http"]
-LOADED = {"HTTP_AUTH_LEVEL", "SWEEP_SCHEDULE"}  # what the host is told at load
 
 
 def name(path):
@@ -78,7 +77,7 @@ def test_every_setting_exists(path):
     """Names that look like app settings are app settings."""
     found = set(re.findall(r"`((?:[A-Z]+_)+[A-Z]+)(?:=\w+)?`", path.read_text()))
     own = {"REDELIVER_URL", "REDELIVER_KEY"}  # of the scripts themselves
-    known = {field.upper() for field in Settings.__dataclass_fields__} | LOADED
+    known = {one.name for one in Settings.declared()}
 
     assert set() == found - known - own
 
