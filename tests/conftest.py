@@ -1,8 +1,9 @@
-"""What several tests share: Azurite, Microsoft's emulator of Table Storage."""
+"""What several tests share: Azurite, and the whole app, each started once."""
 
 import pytest
 
 from emulator.azurite import Azurite
+from tests.local_app import App, fresh
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,22 @@ def azurite_tls():
     """Table Storage over https, with a bearer token."""
     with Azurite(tls=True) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def running():
+    """The app with its attempts in memory."""
+    settings = {
+        "HTTP_BUDGET_SECONDS": "12",
+        "SWEEP_SCHEDULE": "0 0 0 1 1 *",
+        "SWEEP_BUDGET_SECONDS": "30",
+    }
+    with App(settings=settings, graph_options=("--requests", "0")) as app:
+        yield app
+
+
+@pytest.fixture
+def app(running):
+    """The same, without what the test before has left."""
+    fresh(running)
+    return running

@@ -12,7 +12,6 @@ import random
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -25,8 +24,7 @@ from emulator.run import APP
 from graph import Graph
 from reprocess_timer.sweep import Sweep
 from settings import load
-from tests.e2e.conftest import App, quiet
-from tests.e2e.test_sweep import ZERO, ago, counts, failures
+from tests.local_app import ZERO, App, ago, counts, quiet
 
 SOAK = int(os.environ.get("SOAK") or 1)
 DAY = timedelta(days=1)
@@ -71,7 +69,7 @@ def posts(app):
 def hopeless(app, count):
     """Put requests that fail again at once, until their cause is fixed in an hour."""
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
-    return failures(app, count, fixedAt=soon, deliverySeconds=0)
+    return app.failures(count, fixedAt=soon, deliverySeconds=0)
 
 
 def test_a_sweep_killed_at_any_moment_tries_nothing_twice_and_loses_nothing(app):
@@ -118,7 +116,7 @@ def test_instances_that_sweep_at_once_share_the_work(app, instances):
 def history(app, dice, start):
     """Put 300 failed requests, some failed just now, some found late; most are fixed one day."""
     requests = {}
-    for request_id in failures(app, 300):
+    for request_id in app.failures(300):
         failed = start - timedelta(days=dice.choice([0.1, 0.1, dice.uniform(0.1, 13)]))
         fixed = start + timedelta(days=dice.choice([dice.uniform(0, 1), dice.uniform(0, 12), 99]))
         requests[request_id] = (failed, fixed)
@@ -179,10 +177,9 @@ def test_the_whole_app_keeps_its_attempts_by_managed_identity(azurite_tls):
     }
     with App(settings=settings, graph_options=("--requests", "0")) as app:
         quiet(app)
-        (by_hand,) = failures(app, 1, outcomes=["deliveryFailed"])
-        by_sweep = failures(app, 30, outcomes=["deliveryFailed"])
+        (by_hand,) = app.failures(1, outcomes=["deliveryFailed"])
+        by_sweep = app.failures(30, outcomes=["deliveryFailed"])
         reply = app.reprocess(by_hand)
-        time.sleep(0.5)  # it is recorded behind the answer's back
         before = app.sweep()
     with App(settings=settings, graph_options=("--requests", "0")) as app:
         quiet(app)
@@ -200,7 +197,7 @@ def test_a_table_that_goes_in_the_middle_ends_the_sweep_and_loses_nothing():
         settings = {"AzureWebJobsStorage": table.connection_string, "GRAPH_CONCURRENCY": "1"}
         with App(settings=settings, graph_options=("--requests", "0")) as app:
             quiet(app)
-            failures(app, 1000)
+            app.failures(1000)
             app.control("PATCH", "settings", {"latencyMs": 50})
             with ThreadPoolExecutor() as pool:
                 sweeping = pool.submit(app.sweep)
@@ -224,7 +221,7 @@ def test_a_lost_table_delays_no_answer():
         settings = {"AzureWebJobsStorage": table.connection_string}
     with App(settings=settings, graph_options=("--requests", "0")) as app:
         quiet(app)
-        (request_id,) = failures(app, 1)
+        (request_id,) = app.failures(1)
         started = time.monotonic()
         reply = app.reprocess(request_id)
         took = time.monotonic() - started
@@ -232,57 +229,3 @@ def test_a_lost_table_delays_no_answer():
 
     assert (202, request_id) == (reply.status, line["requestId"])
     assert took < 1
-
-
-def test_rows_go_away_when_nothing_is_left_to_remember(app, monkeypatch):
-    """Delivered, or gone: kept for the cool-down, then removed; and whatever is too old."""
-    monkeypatch.setenv("IDENTITY_ENDPOINT", app.environ["IDENTITY_ENDPOINT"])
-    monkeypatch.setenv("IDENTITY_HEADER", app.environ["IDENTITY_HEADER"])
-    delivered, gone, old = (
-        *failures(app, 1, state="delivered"),
-        str(uuid.uuid4()),
-        str(uuid.uuid4()),
-    )
-    settings = load(app.environ)
-    graph, attempts = Graph(settings), Attempts(store(settings))
-    start = datetime.now(UTC)
-    for request_id in (delivered, gone):
-        attempts.record(request_id, start)
-    attempts.defer(str(uuid.uuid4()))
-    attempts.record(old, start - timedelta(days=29))
-
-    left = []
-    for hours in (0, 2, 4):
-        now = start + timedelta(hours=hours)
-        Sweep(graph, attempts, settings, now=lambda at=now: at).run()
-        left.append({one.request_id: one.settled for one in attempts.read_all().values()})
-
-    assert {delivered: True, gone: True} == {i: left[0][i] for i in (delivered, gone)}
-    assert old not in left[0]
-    assert [{}, {}] == left[1:]
-
-
-def test_a_long_sweep_says_every_ten_seconds_how_far_it_is(app, monkeypatch, caplog):
-    """Done, of how many, the rate and the time left, by a clock that runs fifty times as fast."""
-    monkeypatch.setenv("IDENTITY_ENDPOINT", app.environ["IDENTITY_ENDPOINT"])
-    monkeypatch.setenv("IDENTITY_HEADER", app.environ["IDENTITY_HEADER"])
-    caplog.set_level("INFO", logger="redeliver")
-    failures(app, 1000)
-    app.control("PATCH", "settings", {"latencyMs": 50})
-    settings = load(app.environ)
-    attempts = Attempts(store(settings))
-
-    Sweep(Graph(settings), attempts, settings, clock=lambda: time.monotonic() * 50).run()
-
-    lines = [json.loads(line) for line in caplog.messages if "sweep progress" in line]
-    assert 1 < len(lines) < 10
-    assert {
-        "event": "sweep progress",
-        "done": lines[-1]["done"],
-        "of": 1000,
-        "throttled": 0,
-        "perSecond": lines[-1]["perSecond"],
-        "secondsLeft": lines[-1]["secondsLeft"],
-    } == lines[-1]
-    assert 0 < lines[0]["done"] < lines[-1]["done"] <= 1000
-    assert lines[0]["secondsLeft"] > lines[-1]["secondsLeft"]

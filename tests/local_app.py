@@ -1,0 +1,111 @@
+"""The whole app in the local host, beside an emulated Graph, as processes of their own.
+
+For: what tests ask of it. The fixtures are in conftest.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from emulator.run import Local
+from reprocess_timer.report import Counts
+
+ZERO = asdict(Counts())
+_numbers = itertools.count()
+
+
+def ago(**delta: float) -> str:
+    """Return the time so long ago, as Graph writes it."""
+    return (datetime.now(UTC) - timedelta(**delta)).isoformat().replace("+00:00", "Z")
+
+
+def counts(report: dict[str, Any]) -> dict[str, int]:
+    """Return the counts in a line `sweep finished`."""
+    return {name: value for name, value in report.items() if name in ZERO}
+
+
+@dataclass
+class Reply:
+    """An answer of the app."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class App(Local):
+    """The local app with what the tests ask of it."""
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        key: str | None = None,
+        body: bytes | None = None,
+        **headers: str,
+    ) -> Reply:
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        given = {"x-functions-key": self.function_key if key is None else key, **headers}
+        connection.request(method, path, body, given)
+        answer = connection.getresponse()
+        raw = answer.read()
+        connection.close()
+        names = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, names, json.loads(raw) if raw else None)
+
+    def reprocess(self, request_id: str, query: str = "") -> Reply:
+        return self.call("POST", f"/api/requests/{request_id}/reprocess{query}")
+
+    def put(self, *requests: dict[str, Any]) -> None:
+        self.control("POST", "requests", {"requests": list(requests)})
+
+    def failures(self, count: int, **fields: Any) -> list[str]:
+        """Put failed requests, two hours old, into the tenant; return their ids."""
+        start = 0xF << 124 | 4 << 76 | 8 << 60
+        ids = [str(uuid.UUID(int=start | next(_numbers))) for _ in range(count)]
+        old = {"completedDateTime": ago(hours=2), "deliverySeconds": 0}
+        self.put(*({"id": one, **old, **fields} for one in ids))
+        return ids
+
+    def fault(self, on: str, kind: str, **more: Any) -> None:
+        self.control("POST", "faults", {"on": on, "kind": kind, **more})
+
+    def calls(self, operation: str) -> list[dict[str, Any]]:
+        log = self.control("GET", "log")["log"]
+        return [entry for entry in log if entry["operation"] == operation]
+
+
+def quiet(app: App) -> None:
+    """Leave nothing failed but what the test puts there."""
+    shown = app.control("GET", "showcase")["showcase"]
+    app.put(*({"id": one["id"], "state": "delivered"} for one in shown))
+    fresh(app)
+
+
+def fresh(app: App) -> None:
+    """Leave no fault, log or odd setting of the test before."""
+    app.control("DELETE", "faults")
+    app.control("DELETE", "log")
+    app.control(
+        "PATCH",
+        "settings",
+        {
+            "throttle": None,
+            "latencyMs": 0,
+            "identityLatencyMs": 0,
+            "deliverySeconds": 0.3,
+            "staleSeconds": 0,
+            "pageSize": 100,
+            "batchSupported": True,
+            "combinedFilterSupported": True,
+            "roles": ["EntitlementManagement.ReadWrite.All"],
+            "licensed": True,
+        },
+    )
