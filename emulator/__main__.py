@@ -1,10 +1,10 @@
 """`python -m emulator`, which `make run` calls: the app with all it needs, on this machine.
 
-Not for: anything of its own; see run.py.
+Not for: anything of its own; see newcomer.py.
 """
 
 import sys
 
-from emulator.run import main
+from emulator.newcomer import main
 
 sys.exit(main())

@@ -6,6 +6,9 @@ Not for: proving what only Azure can (its routing, key store, timer lease, scali
 
 The worker library loads the app, converts bindings and runs functions; what the real host does
 around it is done here: routes, keys, methods, header names, `%SETTING%`, timers, time-outs, logs.
+As on Azure, a body without Content-Length reaches nobody, and log lines outside of an invocation
+are lost (lost.py). `--late-settings` names app settings that are not there while the app is loaded
+(azure-functions-python-worker #1770).
 """
 
 from __future__ import annotations
@@ -24,13 +27,16 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aiohttp import web
 from croniter import croniter
 
-from emulator import protos, serve
+from emulator import lost, protos, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 log = logging.getLogger("host")
 LARGEST_BODY = 100 * 1024 * 1024
@@ -66,9 +72,17 @@ class Host:
     settings: dict[str, Any] = field(default_factory=dict)
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     by_hand: set[asyncio.Future[str]] = field(default_factory=set)
+    running: set[str] = field(default_factory=set)
 
-    async def load(self) -> None:
-        """Have the worker load the app. Raises AppNotLoaded."""
+    async def load(self, late_settings: Collection[str] = ()) -> None:
+        """Have the worker load the app, without some of its settings. Raises AppNotLoaded."""
+        late = {name: os.environ.pop(name) for name in late_settings if name in os.environ}
+        try:
+            await self._load()
+        finally:
+            os.environ.update(late)
+
+    async def _load(self) -> None:
         os.chdir(self.app_dir)
         sys.path.insert(0, str(self.app_dir))
         self.settings = json.loads((self.app_dir / "host.json").read_text())
@@ -108,6 +122,7 @@ class Host:
     async def invoke(self, function: Function, data: Any) -> tuple[Any, str]:
         """Run a function; return its value, and what went wrong, if anything did."""
         invocation_id = str(uuid.uuid4())
+        self.running.add(invocation_id)
         started = time.monotonic()
         log.info("Executing 'Functions.%s' (Id=%s)", function.name, invocation_id)
         call = protos.message(
@@ -129,6 +144,7 @@ class Host:
             problem = str(answer.result.exception.message) if failed else ""
         except TimeoutError:
             answer, problem = None, f"functionTimeout of {self._timeout():.0f} s exceeded"
+        self.running.discard(invocation_id)
         outcome = "Failed" if problem else "Succeeded"
         milliseconds = (time.monotonic() - started) * 1000
         log.log(
@@ -156,6 +172,9 @@ class Host:
 
     async def http(self, request: web.Request) -> web.StreamResponse:
         """Answer one HTTP call: find the function, check method and key, run it."""
+        told = "Content-Length" in request.headers or "Transfer-Encoding" in request.headers
+        if request.method == "POST" and not told:
+            return web.Response(status=411)  # Azure's front end, which the host is behind
         path = request.rel_url.raw_path.lstrip("/")
         for pattern, function in self.routes:
             match = pattern.fullmatch(path)
@@ -177,7 +196,7 @@ class Host:
             headers={k.lower(): v for k, v in _joined(request.headers).items()},
             params=decoded,
             query={k: v for k, v in _joined(request.query).items() if v},
-            body=protos.TypedData(bytes=await request.read()),
+            body=protos.TypedData(bytes=await request.read() if request.content_length else b""),
         )
         value, problem = await self.invoke(function, protos.TypedData(http=http))
         if problem or value is None:
@@ -189,10 +208,10 @@ class Host:
             status=int(answer.status_code), headers=answer.headers, body=answer.body.bytes or b""
         )
 
-    async def run_timer(self, function: Function) -> str:
+    async def run_timer(self, function: Function, past_due: bool = False) -> str:
         """Run a timer function once; return what went wrong, or nothing."""
         info = {
-            "IsPastDue": False,
+            "IsPastDue": past_due,
             "Schedule": {"AdjustForDST": True},
             "ScheduleStatus": {
                 "Last": "0001-01-01T00:00:00+00:00",
@@ -213,22 +232,24 @@ class Host:
             await asyncio.sleep((due - now).total_seconds())
             await self.once_at_a_time(function)
 
-    async def once_at_a_time(self, function: Function) -> str:
+    async def once_at_a_time(self, function: Function, past_due: bool = False) -> str:
         """Run a timer function when its last run has ended."""
         async with self.locks.setdefault(function.name, asyncio.Lock()):
-            return await self.run_timer(function)
+            return await self.run_timer(function, past_due)
 
     async def admin_run(self, request: web.Request) -> web.StreamResponse:
         """`POST /admin/functions/{name}`: run a timer function by hand, as on Azure.
 
-        `?wait=true` is this host's own: it answers when the run has ended.
+        This host's own are `?wait=true`, to answer when the run has ended, and `?pastDue=true`, as
+        after a missed run.
         """
         if not self.may(request, "admin"):
             return web.Response(status=401)
         function = self.functions.get(request.match_info["name"])
         if function is None or function.is_http:
             return web.Response(status=404)
-        run = asyncio.ensure_future(self.once_at_a_time(function))
+        past_due = request.query.get("pastDue") == "true"
+        run = asyncio.ensure_future(self.once_at_a_time(function, past_due))
         if request.query.get("wait") != "true":
             self.by_hand.add(run)  # kept from being collected while it runs
             run.add_done_callback(self.by_hand.discard)
@@ -281,35 +302,39 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7071)
     parser.add_argument("--exit-with-parent", action="store_true", help="end when stdin closes")
+    parser.add_argument("--late-settings", default="", help="app settings missing at load")
     options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stdout,
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s [%(name)s] %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    logging.Formatter.converter = time.gmtime
-    logging.getLogger("azure.functions").setLevel(logging.WARNING)
     host = Host(
         options.app.resolve(),
         os.environ.get("FUNCTION_KEY") or secrets.token_hex(16),
         os.environ.get("MASTER_KEY") or secrets.token_hex(16),
     )
+    _log_to_stdout(host)
     if options.exit_with_parent:
         serve.exit_with_parent()
-    return asyncio.run(_serve(host, options.host, options.port))
+    return asyncio.run(_serve(host, options))
 
 
-async def _serve(host: Host, address: str, port: int) -> int:
+def _log_to_stdout(host: Host) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(lost.FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    handler.addFilter(lost.Mark(host.running))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.Formatter.converter = time.gmtime
+    logging.getLogger("azure.functions").setLevel(logging.WARNING)
+
+
+async def _serve(host: Host, options: argparse.Namespace) -> int:
     try:
-        await host.load()
+        await host.load(options.late_settings.split(","))
     except AppNotLoaded as error:
         print(f"the app could not be loaded: {error}", file=sys.stderr)
         return 1
     try:
-        await serve.until_stopped(application(host), address, port)
+        await serve.until_stopped(application(host), options.host, options.port)
     except OSError as error:
-        print(f"cannot listen on {address}:{port}: {error.strerror}", file=sys.stderr)
+        where = f"{options.host}:{options.port}"
+        print(f"cannot listen on {where}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

@@ -10,13 +10,13 @@ import hmac
 import secrets
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping
 
 API_VERSION = "2019-08-01"
 SYSTEM_CLIENT_ID = "6f0b1c1e-9a0e-4d0a-8a34-2f4f6a0c1d01"
@@ -45,7 +45,7 @@ class Identity:
     def issue(
         self,
         resource: str,
-        roles: list[str],
+        roles: Iterable[str],
         seconds: float,
         now: datetime,
         client_id: str = SYSTEM_CLIENT_ID,
@@ -66,7 +66,7 @@ class Identity:
             "idtyp": "app",
             "oid": str(uuid.uuid5(uuid.UUID(TENANT_ID), client_id)),
             "tid": TENANT_ID,
-            "roles": roles,
+            "roles": list(roles),
         }
         return jwt.encode(claims, self.key, algorithm="HS256"), end
 
@@ -111,12 +111,15 @@ class Identity:
         self,
         query: Mapping[str, str],
         header: str | None,
-        roles: list[str],
+        roles: Iterable[str],
         seconds: float,
         now: datetime,
+        *,
+        expires_on: str = "text",
     ) -> tuple[int, dict[str, str | int]]:
         """Return status and body for a call of the endpoint.
 
+        `expires_on` is how the end of the token's life is told, as the switch expiresOn has it.
         The text for an unknown client id is the real one; the other refusals' texts are ours.
         """
         if header is None or not hmac.compare_digest(header.encode(), self.header_secret.encode()):
@@ -136,14 +139,31 @@ class Identity:
                 "No User Assigned or Delegated Managed Identity found for specified "
                 "ClientId/ResourceId/PrincipalId.",
             )
-        token, ends = self.issue(resource, roles, seconds, now, client_id or SYSTEM_CLIENT_ID)
+        whose = client_id or SYSTEM_CLIENT_ID
+        token, ends = self.issue(resource, roles, seconds, now, whose)
+        told = _told(ends, expires_on)
         return 200, {
             "access_token": token,
-            "expires_on": str(ends),
+            **({} if told is None else {"expires_on": told}),
             "resource": resource,
             "token_type": "Bearer",
-            "client_id": client_id or SYSTEM_CLIENT_ID,
+            "client_id": whose,
         }
+
+
+def _told(ends: int, form: str) -> str | int | None:
+    """Write the end of a token's life, in seconds since 1970; text is App Service's own form."""
+    date = datetime.fromtimestamp(ends, UTC).strftime("%m/%d/%Y %H:%M:%S +00:00")
+    forms: dict[str, str | int | None] = {
+        "text": str(ends),
+        "number": ends,
+        "date": date,
+        "missing": None,
+        "garbage": "soon",
+        "later": str(ends + 3600),
+        "past": "1",
+    }
+    return forms[form]
 
 
 def refusal(status: int, message: str) -> tuple[int, dict[str, str | int]]:

@@ -1,7 +1,8 @@
 """The query options of the request list: $filter, $expand, $select.
 
 For: reading them as strictly as Graph does; what is not documented for this collection is refused.
-Not for: OData at large. Refusals carry plain texts of our own, Graph's wording is not confirmed.
+Not for: OData at large: what Graph may take and nobody here sends is refused as well. Refusals
+carry plain texts of our own, Graph's wording is not confirmed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-from emulator.entity import NAVIGATION, PROPERTIES, pascal
+from emulator.entity import NAVIGATION, PROPERTIES, named, pascal
 from emulator.tenant import STATES, Request
 
 DEEPEST = 40
@@ -36,11 +37,12 @@ class Filter:
     """A parsed $filter.
 
     packages: the access packages it is confined to, None when it is not confined to any.
+    names: the properties it names. combined: it has an `or`.
     """
 
     test: Test
     packages: frozenset[str] | None = None
-    names_package: bool = False
+    names: frozenset[str] = frozenset()
     combined: bool = False
 
 
@@ -56,38 +58,54 @@ def options(raw: str, allowed: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def parse_top(text: str) -> int:
+    """Read a $top."""
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise BadQuery(f"Invalid value '{text}' for $top query option.")
+    return int(text)
+
+
 # ---- $filter -------------------------------------------------------------------------------------
 
 TOKEN = re.compile(
-    r"""\s*(?:(?P<mark>[(),])
+    r"""\s*(?:(?P<mark>[()])
     |(?P<text>'(?:[^']|'')*')
-    |(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,7})?(?:Z|[+-]\d\d:\d\d))
-    |(?P<name>[A-Za-z_][A-Za-z0-9_/]*))(?=[\s(),]|$|(?<=[(,)]))""",
+    |(?P<name>[A-Za-z_][A-Za-z0-9_/]*))(?=[\s()]|$|(?<=[()]))""",
     re.VERBOSE,
 )
-COMPARE: dict[str, Callable[[datetime, datetime], bool]] = {
-    "eq": lambda a, b: a == b,
-    "gt": lambda a, b: a > b,
-    "ge": lambda a, b: a >= b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
-}
 
 
-def parse_filter(text: str, version: str) -> Filter:
-    """Read a $filter."""
-    return _FilterParser(text, version).whole()
+def parse_filter(
+    text: str,
+    version: str,
+    package_of: Callable[[Request], str | None] = lambda request: request.access_package.id,
+    *,
+    state_counts: bool = True,
+) -> Filter:
+    """Read a $filter.
+
+    `package_of` tells which access package a request is found by; without `state_counts` every
+    state fits.
+    """
+    return _FilterParser(text, version, package_of, state_counts).whole()
 
 
 class _FilterParser:
     """Reads by recursive descent.
 
-    filter := all ('or' all)*;  all := one ('and' one)*;
-    one := '(' filter ')' | name operator value
+    filter := all ('or' all)*;  all := one ('and' one)*;  one := '(' filter ')' | name 'eq' text
     """
 
-    def __init__(self, text: str, version: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        version: str,
+        package_of: Callable[[Request], str | None],
+        state_counts: bool,
+    ) -> None:
         self.version = version
+        self.package_of = package_of
+        self.state_counts = state_counts
         self.tokens = _tokens(text)
         self.at = 0
         self.depth = 0
@@ -109,7 +127,7 @@ class _FilterParser:
         return Filter(
             test=lambda request, now: any(test(request, now) for test in tests),
             packages=frozenset[str]().union(*confined) if len(confined) == len(parts) else None,
-            names_package=any(part.names_package for part in parts),
+            names=frozenset[str]().union(*(part.names for part in parts)),
             combined=True,
         )
 
@@ -124,13 +142,13 @@ class _FilterParser:
         return Filter(
             test=lambda request, now: all(test(request, now) for test in tests),
             packages=frozenset.intersection(*confined) if confined else None,
-            names_package=any(part.names_package for part in parts),
+            names=frozenset[str]().union(*(part.names for part in parts)),
             combined=any(part.combined for part in parts),
         )
 
     def one(self) -> Filter:
         kind, value = self.take()
-        if value == "(" and kind == "mark":
+        if (kind, value) == ("mark", "("):
             self.depth += 1
             if self.depth > DEEPEST:
                 raise BadQuery("The $filter is nested too deeply.")
@@ -141,55 +159,42 @@ class _FilterParser:
             return inner
         if kind != "name":
             raise BadQuery(f"Syntax error in $filter near '{value}'.")
-        operator_kind, operator = self.take()
-        if operator_kind != "name":
-            raise BadQuery(f"Syntax error in $filter near '{operator}'.")
-        return self.comparison(value, operator)
+        return self.comparison(value)
 
-    def comparison(self, name: str, operator: str) -> Filter:
-        # The other version's name of the state, and completedDateTime, are unknown here.
-        if name == ("requestState" if self.version == "beta" else "state"):
-            return self.state(name, operator)
-        if name == "createdDateTime":
-            return self.created(operator)
+    def comparison(self, name: str) -> Filter:
+        if name == named("state", self.version):
+            return self.state(name)
         if name == "accessPackage/id":
-            return self.package(operator)
+            wanted = self.text(name).lower()
+            return Filter(
+                test=lambda request, _now: self.package_of(request) == wanted,
+                packages=frozenset([wanted]),
+                names=frozenset(["package"]),
+            )
+        # The other version's name of the state, and completedDateTime, cannot be filtered; that
+        # createdDateTime can, nobody here uses.
         raise BadQuery(f"Property '{name}' does not exist or cannot be filtered.")
 
-    def state(self, name: str, operator: str) -> Filter:
-        wanted = self.text(name, operator)
+    def state(self, name: str) -> Filter:
+        wanted = self.text(name)
         if self.version == "beta":
             # A plain string on beta, so an unknown one matches nothing; in exact case: unconfirmed.
             states = frozenset(state for state in STATES if pascal(state) == wanted)
-            return Filter(lambda request, now: request.state_at(now) in states)
-        # An enumeration on v1.0. Exact case is unconfirmed; we take the strict side.
-        if wanted not in STATES and wanted != "unknownFutureValue":
+        elif wanted in STATES or wanted == "unknownFutureValue":
+            states = frozenset([wanted])
+        else:
+            # An enumeration on v1.0. Exact case is unconfirmed; we take the strict side.
             raise BadQuery(f"'{wanted}' is not a member of accessPackageRequestState.")
-        return Filter(lambda request, now: request.state_at(now) == wanted)
-
-    def created(self, operator: str) -> Filter:
-        compare = COMPARE.get(operator)
-        kind, value = self.take()
-        if compare is None or kind != "time":
-            raise BadQuery(
-                "createdDateTime takes eq, gt, ge, lt or le and a time as 2022-04-01T00:00:01Z."
-            )
-        try:
-            when = datetime.fromisoformat(value)
-        except ValueError:
-            raise BadQuery(f"'{value}' is not a valid Edm.DateTimeOffset.") from None
-        return Filter(lambda request, _now: compare(request.created, when))
-
-    def package(self, operator: str) -> Filter:
-        wanted = self.text("accessPackage/id", operator).lower()
+        counts = self.state_counts
         return Filter(
-            test=lambda request, _now: request.access_package.id == wanted,
-            packages=frozenset([wanted]),
-            names_package=True,
+            test=lambda request, now: not counts or request.state_at(now) in states,
+            names=frozenset(["state"]),
         )
 
-    def text(self, name: str, operator: str) -> str:
-        if operator != "eq":
+    def text(self, name: str) -> str:
+        """Read `eq` and a text."""
+        kind, operator = self.take()
+        if (kind, operator) != ("name", "eq"):
             raise BadQuery(f"Operator '{operator}' is not supported for '{name}'.")
         kind, value = self.take()
         if kind != "text":
@@ -225,19 +230,22 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 # ---- $expand and $select -------------------------------------------------------------------------
 
 
-def parse_select(text: str, version: str, kind: str) -> tuple[str, ...]:
+def parse_select(text: str, version: str, kind: str = "request") -> tuple[str, ...]:
     """Read a $select of an entity of this kind."""
     names = tuple(name.strip() for name in text.split(","))
+    known = {named(name, version, kind) for name in PROPERTIES[kind]}
     for name in names:
-        if name not in PROPERTIES[version][kind]:
+        if name not in known:
             raise BadQuery(f"Could not find a property named '{name}'.")
     return names
 
 
-def parse_expand(text: str, version: str, kind: str, depth: int = 0) -> dict[str, Expand]:
-    """Read a $expand such as accessPackage($select=id),assignment($expand=target)."""
-    if depth > 3:
-        raise BadQuery("The $expand is nested too deeply.")
+def parse_expand(text: str, version: str, kind: str = "request") -> dict[str, Expand]:
+    """Read a $expand such as accessPackage($select=id),assignment($expand=target).
+
+    Names in the result are those of v1.0.
+    """
+    known = {named(name, version, kind): name for name in NAVIGATION[kind]}
     found: dict[str, Expand] = {}
     for part in _split(text, ","):
         name, nested = part.strip(), ""
@@ -245,23 +253,24 @@ def parse_expand(text: str, version: str, kind: str, depth: int = 0) -> dict[str
             if not name.endswith(")"):
                 raise BadQuery(f"Syntax error in $expand near '{part}'.")
             name, nested = name[:-1].split("(", 1)
-        target = NAVIGATION[version][kind].get(name)
-        if target is None or name in found:
+        plain = known.get(name)
+        if plain is None or plain in found:
             raise BadQuery(
                 f"Could not expand '{name}': no such navigation property, or given twice."
             )
-        found[name] = _nested(nested, version, target, depth) if "(" in part else Expand()
+        target = NAVIGATION[kind][plain]
+        found[plain] = _nested(nested, version, target) if "(" in part else Expand()
     return found
 
 
-def _nested(text: str, version: str, kind: str, depth: int) -> Expand:
+def _nested(text: str, version: str, kind: str) -> Expand:
     expand = Expand()
     for part in _split(text, ";"):
         option, _, value = part.strip().partition("=")
         if option == "$select":
             expand.select = parse_select(value, version, kind)
         elif option == "$expand":
-            expand.navigation = parse_expand(value, version, kind, depth + 1)
+            expand.navigation = parse_expand(value, version, kind)
         else:
             raise BadQuery(f"Option '{option}' is not supported inside $expand.")
     return expand

@@ -2,6 +2,15 @@
 
 For: JSON in and out around Control. Every call needs the header X-Emulator-Control.
 Not for: anything that Graph has.
+
+    GET PATCH DELETE  /control/settings     all switches; change some; back to those of the start
+    POST DELETE       /control/faults       let something go wrong; nothing any more
+    GET POST DELETE   /control/requests     all (or ?id=…); {"requests": [...]}; none any more
+    GET POST          /control/clock        the tenant's time; {"advanceSeconds": n}
+    GET DELETE        /control/log          every call to Graph and to the identity; emptied
+    GET               /control/showcase     requests to try things on
+
+What they hold: switches.py and throttle.py, faults.py, hidden.py.
 """
 
 from __future__ import annotations
@@ -12,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from emulator.control import GUID, Control, Wrong, checked
+from emulator.checks import GUID, Wrong, checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from emulator.control import Control
 
 HEADER = "X-Emulator-Control"
 
@@ -37,27 +48,28 @@ def add_control_routes(app: web.Application, control: Control, control_key: str)
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]] = handle
         app.router.add_route(method, f"/control/{path}", handler)
 
-    def clear_faults(_request: web.Request, _body: Any) -> dict[str, int]:
-        control.clear_faults()
-        return {"faults": 0}
+    def emptied(path: str, act: Callable[[], None]) -> None:
+        def empty(_request: web.Request, _body: Any) -> dict[str, int]:
+            act()
+            return {path: 0}
 
-    def clear_log(_request: web.Request, _body: Any) -> dict[str, int]:
-        control.clear_log()
-        return {"log": 0}
+        guarded("DELETE", path, empty)
 
     guarded("GET", "settings", lambda _request, _body: control.settings())
     guarded("PATCH", "settings", lambda _request, body: control.patch_settings(body))
+    guarded("DELETE", "settings", lambda _request, _body: control.reset_settings())
     guarded("POST", "faults", lambda _request, body: control.add_fault(body))
-    guarded("DELETE", "faults", clear_faults)
+    emptied("faults", control.clear_faults)
     guarded("GET", "requests", lambda request, _body: {"requests": control.requests(_id(request))})
     guarded(
         "POST",
         "requests",
         lambda _request, body: {"ids": control.put_requests(_only(body, "requests"))},
     )
+    emptied("requests", control.clear_requests)
     guarded("GET", "showcase", lambda _request, _body: {"showcase": _showcase(control)})
     guarded("GET", "log", lambda _request, _body: {"log": control.log()})
-    guarded("DELETE", "log", clear_log)
+    emptied("log", control.clear_log)
     guarded("GET", "clock", lambda _request, _body: control.time())
     guarded("POST", "clock", lambda _request, body: control.advance(_only(body, "advanceSeconds")))
 

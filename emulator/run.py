@@ -1,8 +1,8 @@
-"""Start the app with emulated Graph and identity, and tell a newcomer what to try.
+"""Start the app with emulated Graph and identity, for tests and for a newcomer (`Local`).
 
-Not for: emulating anything itself. Two processes are started, the emulated Graph (with the managed
-identity's endpoint) and the Functions host; both end when this one does, however it ends.
-Tests start the same two with `Local`.
+Not for: emulating anything itself, or what is said to the newcomer (newcomer.py). Two processes are
+started, the emulated Graph (with the managed identity's endpoint) and the Functions host; both end
+when this one does, however it ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -21,14 +20,35 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from emulator import lost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 APP = Path(__file__).resolve().parent.parent
 READY_SECONDS = 20.0
 GRACE_SECONDS = 1.5
 # Nothing of a real deployment or of a developer's own Azure log-in reaches the app here.
 REAL = ("AZURE_", "IDENTITY_", "MSI_", "WEBSITE_", "AzureWebJobs")
-KEPT = ("AZURE_CLIENT_ID",)
+# How the app's own settings begin: they reach the app only as `settings`.
+OWN = (
+    "GRAPH_",
+    "SWEEP_",
+    "WEBHOOK_",
+    "STATUS_",
+    "NOTIFY_",
+    "ATTEMPTS_",
+    "CALLER_ROLE",
+    "HTTP_AUTH_LEVEL",
+    "HTTP_BUDGET_SECONDS",
+)
+AUDIENCES = {
+    "usgov": "https://graph.microsoft.us",
+    "usgov-dod": "https://dod-graph.microsoft.us",
+    "china": "https://microsoftgraph.chinacloudapi.cn",
+}
 
 
 class NotStarted(Exception):
@@ -44,13 +64,19 @@ def free_port() -> int:
 
 @dataclass
 class Local:
-    """The emulated Graph and the host with the app, as two processes."""
+    """The emulated Graph and the host with the app, as two processes.
+
+    The app sees these `settings` and no others, with `late` not before it has been loaded.
+    Its attempts are in memory unless AzureWebJobsStorage is among them.
+    `lines` are what both have printed.
+    """
 
     port: int = 0
     graph_port: int = 0
     app: Path = APP
     settings: dict[str, str] = field(default_factory=dict)
     graph_options: tuple[str, ...] = ()
+    late: bool = False
     echo: bool = False
     lines: list[str] = field(default_factory=list)
 
@@ -78,33 +104,38 @@ class Local:
 
     def start(self) -> None:
         """Start both and wait until they answer. Raises NotStarted with what a part said."""
-        graph = self._part(
-            "emulator.graph",
-            "--port",
-            str(self.graph_port),
-            "--identity-header",
-            self.identity_header,
-            *self.graph_options,
-        )
-        host = self._part("emulator.host", "--port", str(self.port), "--app", str(self.app))
+        local = {
+            "GRAPH_ENDPOINT": self.graph_url,
+            "IDENTITY_ENDPOINT": f"{self.graph_url}/msi/token",
+            "IDENTITY_HEADER": self.identity_header,
+            **self.settings,
+        }
+        graph = self._part("emulator.graph", *self._graph_options())
+        late = ("--late-settings", ",".join(local)) if self.late else ()
+        options = ("--port", str(self.port), "--app", str(self.app), *late)
+        host = self._part("emulator.host", *options, settings=local)
         self._wait(graph, f"{self.graph_url}/control/showcase", {"X-Emulator-Control": "local"})
         self._wait(host, f"{self.url}/admin/host/status", {"x-functions-key": self.master_key})
 
-    def _part(self, module: str, *options: str) -> subprocess.Popen[bytes]:
+    def _graph_options(self) -> list[str]:
+        """Return the options of the emulated Graph, which is that of the cloud that is set."""
+        options = ["--port", str(self.graph_port), "--identity-header", self.identity_header]
+        if audience := AUDIENCES.get(self.settings.get("GRAPH_CLOUD", "").lower()):
+            options += ["--audience", audience]
+        return [*options, *self.graph_options]
+
+    def _part(
+        self, module: str, *options: str, settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         environ = {
-            name: value
-            for name, value in os.environ.items()
-            if name in KEPT or not name.startswith(REAL)
+            name: value for name, value in os.environ.items() if not name.startswith(REAL + OWN)
         }
         environ |= {
             "PYTHONPATH": str(APP),
             "PYTHONUNBUFFERED": "1",
-            "GRAPH_ENDPOINT": self.graph_url,
-            "IDENTITY_ENDPOINT": f"{self.graph_url}/msi/token",
-            "IDENTITY_HEADER": self.identity_header,
             "FUNCTION_KEY": self.function_key,
             "MASTER_KEY": self.master_key,
-            **self.settings,
+            **(settings or {}),
         }
         part = subprocess.Popen(
             [sys.executable, "-m", module, *options, "--exit-with-parent"],
@@ -161,14 +192,15 @@ class Local:
     # -- what tests and the newcomer ask of it --
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Call one of the emulated Graph's own routes, see emulator/routes.py."""
+        """Call one of the emulated Graph's own routes, see routes.py."""
         raw = None if body is None else json.dumps(body).encode()
         url = f"{self.graph_url}/control/{path}"
         return json.loads(ask(url, {"X-Emulator-Control": "local"}, method, raw))
 
-    def sweep(self) -> dict[str, Any]:
+    def sweep(self, past_due: bool = False) -> dict[str, Any]:
         """Run the sweep now and return its report, with `ok` and `error` of the invocation."""
-        url = f"{self.url}/admin/functions/sweep?wait=true"
+        query = "wait=true&pastDue=true" if past_due else "wait=true"
+        url = f"{self.url}/admin/functions/sweep?{query}"
         seen = len(self.lines)
         try:
             outcome = json.loads(ask(url, {"x-functions-key": self.master_key}, "POST", b"{}"))
@@ -177,17 +209,24 @@ class Local:
         return self.logged("sweep finished", seen)[-1] | outcome if outcome else {}
 
     def logged(self, event: str, since: int = 0) -> list[dict[str, Any]]:
-        """Return the app's log lines of one event, waiting a moment for the first."""
+        """Return the app's log lines of one event, waiting a moment for the first.
+
+        Those that would be lost on Azure are not among them.
+        """
         for _ in range(50):
             found = [
                 json.loads(line[line.index("{") :])
                 for line in self.lines[since:]
-                if f'"event": "{event}"' in line
+                if f'"event": "{event}"' in line and lost.MARK not in line
             ]
             if found:
                 return found
             time.sleep(0.02)
         return []
+
+    def lost(self, logger: str = "redeliver") -> list[str]:
+        """Return the lines of a logger that would be lost on Azure; there should be none."""
+        return [line for line in self.lines if f"[{logger}] {lost.MARK}" in line]
 
 
 def ask(url: str, headers: dict[str, str], method: str = "GET", body: bytes | None = None) -> bytes:
@@ -196,76 +235,3 @@ def ask(url: str, headers: dict[str, str], method: str = "GET", body: bytes | No
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=60) as response:
         return bytes(response.read())
-
-
-def hints(local: Local) -> str:
-    """Return what a newcomer needs: address, key, ids, and lines that work when pasted."""
-    shown = local.control("GET", "showcase")["showcase"]
-    ids = "\n".join(f"    {one['id']}  {one['what']}" for one in shown)
-    first, key = shown[0]["id"], f"-H 'x-functions-key: {local.function_key}'"
-    secret = local.settings.get("WEBHOOK_SECRETS", "").partition(",")[0]
-    body = json.dumps({"requestId": shown[0]["id"]})
-    signature = f"$(printf %s '{body}' | openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //')"
-    return f"""
-Redeliver runs on {local.url} with an emulated Graph ({local.graph_url}).
-
-  function key   {local.function_key}
-  requests to try, and what a reprocess of each comes to:
-{ids}
-
-  reprocess the first one; ask for its status (the answer's Location is better just after it,
-  while Graph may still show the old failure); look at another without changing anything:
-    curl -i -X POST {key} {local.url}/api/requests/{first}/reprocess
-    curl -i {key} {local.url}/api/requests/{first}
-    curl -i -X POST {key} '{local.url}/api/requests/{shown[-1]["id"]}/reprocess?dryRun=true'
-  the same as a ticketing system asks for it, its body signed; and what works and what does not:
-    curl -i -X POST {key} -H "X-Hub-Signature-256: sha256={signature}" \
--d '{body}' {local.url}/api/webhook
-    curl -i {key} {local.url}/api/diagnosis
-  the sweep runs every minute; run it now, and read its log line below:
-    curl -i -X POST -H 'x-functions-key: {local.master_key}' -H 'Content-Type: application/json' \
--d '{{"input": null}}' {local.url}/admin/functions/sweep
-
-Ctrl-C ends it.
-"""
-
-
-def main() -> int:
-    """Run until told to stop; return the exit code."""
-    defaults = {
-        "SWEEP_SCHEDULE": "0 * * * * *",
-        "SWEEP_MIN_AGE_MINUTES": "60",
-        "STATUS_LINK_SECRET": secrets.token_hex(32),
-        "WEBHOOK_SECRETS": secrets.token_hex(16),
-    }
-    try:
-        port, graph_port = (
-            int(os.environ.get(n) or d) for n, d in (("PORT", 7071), ("GRAPH_PORT", 0))
-        )
-    except ValueError:
-        print("PORT and GRAPH_PORT should be numbers", file=sys.stderr)
-        return 1
-    local = Local(
-        port,
-        graph_port,
-        echo=True,
-        settings={name: os.environ.get(name) or value for name, value in defaults.items()},
-    )
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with contextlib.closing(socket.socket()) as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            print(f"port {port} is taken: choose another one, PORT=8080 make run", file=sys.stderr)
-            return 1
-    try:
-        with local:
-            print(hints(local), flush=True)
-            while not ended.wait(0.2):
-                if any(part.poll() is not None for part in local.parts):
-                    print("a part of it has ended, so all of it ends", file=sys.stderr)
-                    return 1
-    except NotStarted as error:
-        print(f"not started: {error}", file=sys.stderr)
-        return 1
-    return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import TYPE_CHECKING
 
 from emulator.tenant import (
     ENDED,
@@ -15,11 +16,13 @@ from emulator.tenant import (
     Catalog,
     Clock,
     Request,
-    Rules,
     Subject,
     Tenant,
     utc_now,
 )
+
+if TYPE_CHECKING:
+    from emulator.switches import Rules
 
 CATALOGS = ("General", "Partners", "Engineering", "Finance")
 PACKAGES = (
@@ -110,8 +113,6 @@ def documented(tenant: Tenant) -> None:
         email="displayname@example.com",
         object_id="ba7ef0fb-e16f-474b-87aa-02815d061e67",
         principal_name="displayname@example.com",
-        organization_id="c3c2adbc-a863-437f-9383-ee578665317d",
-        organization_name="example",
     )
 
     def shown(
@@ -223,8 +224,6 @@ def _request(
         requestor=random.choice(people),
         assignment_id=guid(random) if state in (*ENDED[:3], "delivering") else None,
         justification="Needed for the project" if wants and random.random() < 0.5 else None,
-        starts=created,
-        expires=created + timedelta(days=180) if random.random() < 0.3 else None,
         outcomes=_pick(random, OUTCOME_SHARES),
     )
 
@@ -258,7 +257,6 @@ def _showcase(tenant: Tenant, now: datetime, package: AccessPackage, person: Sub
             requestor=person,
             assignment_id=f"{n:08d}-0000-4000-9000-{n:012d}" if state in ENDED else None,
             justification="Showcase",
-            starts=created,
             outcomes=outcomes,
         )
         tenant.add([request])

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from emulator.switches import Rules
 
 STATES = (
     "submitted",
@@ -32,6 +35,8 @@ REQUEST_TYPES = (
     "systemAdd",
     "systemUpdate",
     "systemRemove",
+    "onBehalfAdd",
+    "approverRemove",
 )
 OUTCOMES = ("delivered", "deliveryFailed", "partiallyDelivered")
 REPROCESSABLE = ("deliveryFailed", "partiallyDelivered")
@@ -71,8 +76,6 @@ class Subject:
     email: str
     object_id: str | None = None
     principal_name: str | None = None
-    organization_id: str | None = None
-    organization_name: str | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class Request:
 
     `outcomes` are the ends of the next attempts, the last repeats. With `fixed_at` the attempts
     that end before it fail and later ones are delivered, whatever `outcomes` says.
+    `shown_as` replaces properties of its JSON, `left_out` removes some: for what is odd in one.
     """
 
     id: str
@@ -93,13 +97,13 @@ class Request:
     assignment_id: str | None = None
     status: str | None = None
     justification: str | None = None
-    starts: datetime | None = None
-    expires: datetime | None = None
     outcomes: tuple[str, ...] = ("delivered",)
     fixed_at: datetime | None = None
     delivery_seconds: float | None = None
     stale_seconds: float | None = None
     original_completed: datetime | None = None
+    shown_as: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     stale_until: datetime | None = None
     ends_at: datetime | None = None
 
@@ -113,9 +117,10 @@ class Request:
             return self.state
         return "delivering"
 
-    def completed_at(self, now: datetime) -> datetime | None:
-        """Return the completion a reader sees. Null while delivering again is ours: unconfirmed."""
-        return self.completed if self.state_at(now) in ENDED else None
+    @property
+    def is_removal(self) -> bool:
+        """Whether access is to be taken away."""
+        return self.request_type.endswith("Remove")
 
     def next_outcome(self, when: datetime) -> str:
         """Tell how the attempt that ends at `when` ends."""
@@ -128,23 +133,11 @@ class Request:
         return self.outcomes[0]
 
 
-@dataclass(slots=True)
-class Rules:
-    """How time works in the tenant. Graph publishes none of these numbers but the window.
-
-    A delivery ends after the longer of delivery_seconds and stale_seconds.
-    completed_moves: the end of a new attempt becomes completedDateTime. The window counts from the
-    original completion either way.
-    """
-
-    delivery_seconds: float = 10
-    stale_seconds: float = 2
-    window_days: float = 14
-    completed_moves: bool = True
-
-
 class Refused(Exception):
-    """A reprocess that the service does not accept: `reason` is state, delivering or window."""
+    """A reprocess that the service does not accept.
+
+    `reason` is state, delivering, window or retrying (the service itself still tries).
+    """
 
     def __init__(self, reason: str, state: str) -> None:
         super().__init__(f"{reason}: {state}")
@@ -166,8 +159,8 @@ class Tenant:
         self._showcase: list[tuple[str, str]] = []
 
     def now(self) -> datetime:
-        """Return the tenant's time: the clock plus what it was advanced by."""
-        return self.clock() + self.offset
+        """Return Graph's time: the clock, how far Graph is ahead, and what it was advanced by."""
+        return self.clock() + self.offset + timedelta(seconds=self.rules.clock_ahead_seconds)
 
     def advance(self, seconds: float) -> None:
         """Move the tenant's time on. Tokens keep to the clock itself, as their holder does."""
@@ -196,6 +189,18 @@ class Tenant:
             if request.state == "delivering" and request.delivery_seconds is not None:
                 request.ends_at = now + timedelta(seconds=request.delivery_seconds)
 
+    def remove(self, request: Request) -> None:
+        """Take a request away."""
+        del self._requests[request.id]
+        self._order.remove(request)
+
+    def clear(self) -> None:
+        """Take all requests and access packages away."""
+        self.packages.clear()
+        self._requests.clear()
+        self._order.clear()
+        self._showcase.clear()
+
     def get(self, request_id: str) -> Request | None:
         """Return the request as it is now, or None."""
         request = self._requests.get(request_id.lower())
@@ -210,27 +215,44 @@ class Tenant:
             request.ends_at = request.stale_until = None
             if self.rules.completed_moves or request.completed is None:
                 request.completed = ends
-            if request.original_completed is None:
+            if self.rules.window_moves or request.original_completed is None:
                 request.original_completed = ends
         return request
 
-    def reprocess(self, request_id: str) -> None:
+    def completed_at(self, request: Request, now: datetime) -> datetime | None:
+        """Return the completion a reader sees."""
+        ended = request.state_at(now) in ENDED
+        return request.completed if ended or self.rules.completed_stays_visible else None
+
+    def reprocess(self, request_id: str) -> Request:
         """Accept one more attempt, or raise Refused; KeyError for an unknown id."""
-        now = self.now()
+        now, rules = self.now(), self.rules
         request = self.settle(self._requests[request_id.lower()], now)
-        if request.ends_at is not None:
-            raise Refused("delivering", "delivering")
-        if request.state not in REPROCESSABLE:
-            raise Refused("delivering" if request.state == "delivering" else "state", request.state)
-        if now > self.window_ends(request):
-            raise Refused("window", request.state)
-        rules = self.rules
+        reason = self._refusal(request, now)
+        if reason == "delivering" and rules.repeat_accepted:
+            return request
+        if reason:
+            raise Refused(reason, request.state_at(now))
         stale = rules.stale_seconds if request.stale_seconds is None else request.stale_seconds
         delivery = (
             rules.delivery_seconds if request.delivery_seconds is None else request.delivery_seconds
         )
         request.stale_until = now + timedelta(seconds=stale)
         request.ends_at = now + timedelta(seconds=max(stale, delivery))
+        if rules.gone_when_accepted:
+            self.remove(request)
+        return request
+
+    def _refusal(self, request: Request, now: datetime) -> str | None:
+        if request.ends_at is not None or request.state == "delivering":
+            return "delivering"
+        if request.state not in REPROCESSABLE:
+            return "state"
+        if now > self.window_ends(request):
+            return "window"
+        retries = timedelta(seconds=self.rules.service_retry_seconds)
+        failed = request.completed or request.created
+        return "retrying" if retries and now < failed + retries else None
 
     def window_ends(self, request: Request) -> datetime:
         """Return the last moment at which Graph accepts a reprocess of this request."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from emulator.samples import generated
+from emulator.switches import Rules
 from emulator.tenant import (
     ENDED,
     STATES,
@@ -15,7 +16,6 @@ from emulator.tenant import (
     Catalog,
     Refused,
     Request,
-    Rules,
     Subject,
     Tenant,
 )
@@ -61,7 +61,7 @@ def is_failed(request, now):
 
 def seen(tenant, request_id="one"):
     request = tenant.get(request_id)
-    return request.state_at(tenant.now()), request.completed_at(tenant.now())
+    return request.state_at(tenant.now()), tenant.completed_at(request, tenant.now())
 
 
 def test_an_accepted_attempt_reads_as_the_old_failure_then_delivering_then_its_outcome(

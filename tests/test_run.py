@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,16 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from emulator.run import APP, free_port
+from emulator.run import APP, ask, free_port
+
+CLIENT_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 class Run:
     """`python -m emulator` as a process, read until its hints are complete."""
 
-    def __init__(self, port):
-        environ = os.environ | {"PORT": str(port)}
+    def __init__(self, port, *options, **settings):
+        environ = os.environ | {"PORT": str(port), **settings}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "emulator"],
+            [sys.executable, "-m", "emulator", *options],
             cwd=APP,
             env=environ,
             stdout=subprocess.PIPE,
@@ -34,6 +37,13 @@ class Run:
             self.said += line
             if "Ctrl-C ends it." in line:
                 break
+
+    def read_until(self, text):
+        """Read on until a line has this text; return that line."""
+        for line in self.process.stdout:
+            if text in line:
+                return line
+        return ""
 
     def children(self):
         """The pids of the processes it has started."""
@@ -73,18 +83,45 @@ def _state(pid):
 
 
 def test_the_printed_curl_lines_work_when_pasted(run):
-    """The first id is accepted and then delivered; the sweep is started."""
+    """The first id is accepted and on its way; the sweep is started."""
     lines = re.findall(r"^    (curl .*)$", run.said, re.MULTILINE)
     answers = [
         subprocess.run(line, shell=True, capture_output=True, text=True).stdout for line in lines
     ]
 
-    assert ["202 Accepted", "200 OK", "200 OK", "202 Accepted", "200 OK", "202 Accepted"] == [
+    assert ["202 Accepted", "202 Accepted", "200 OK", "202 Accepted", "200 OK", "202 Accepted"] == [
         answer.splitlines()[0].removeprefix("HTTP/1.1 ") for answer in answers
     ]
     assert '"outcome": "accepted"' in answers[0]
     assert '"outcome": "wouldReprocess"' in answers[2]
     assert '"outcome": "alreadyDelivering"' in answers[3]
+
+
+def test_of_three_access_packages_graph_may_deny_one():
+    """The other two are swept, and the sweep's failure names the one; settings reach the app."""
+    graph_port = str(free_port())
+    settings = {"GRAPH_PORT": graph_port, "SWEEP_DRY_RUN": "true", "AZURE_CLIENT_ID": CLIENT_ID}
+    options = ("--packages", "3", "--forbidden", "1", "--stale-seconds", "30")
+    started = Run(free_port(), *options, **settings)
+    try:
+        swept = re.search(r"over (.+), of which Graph denies (.+) \((.+)\);", started.said)
+        switches = ask(
+            f"http://127.0.0.1:{graph_port}/control/settings", {"X-Emulator-Control": "local"}
+        )
+        sweep = re.search(r"^    (curl .*/admin/functions/sweep)$", started.said, re.MULTILINE)[1]
+        subprocess.run(sweep, shell=True, check=True, capture_output=True)
+        line = started.read_until('"event": "sweep finished"')
+        failed = started.read_until("Executed 'Functions.sweep' (Failed")
+    finally:
+        started.close()
+
+    names, denied, denied_id = swept.groups()
+    turned = json.loads(switches)
+    report = json.loads(line[line.index("{") :])
+    assert names.split(", ")[2] == denied
+    assert (turned["forbiddenPackages"], turned["staleSeconds"]) == ([denied_id], 30)
+    assert (report["dryRun"], report["found"] > 0) == (True, True)
+    assert denied_id in failed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

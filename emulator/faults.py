@@ -1,0 +1,151 @@
+"""Things that go wrong on demand: on which calls, how often, and how.
+
+For: what comes now and then, such as a dropped connection or one request that is always refused.
+Not for: how Graph is in general; that is a switch (switches.py). Broken answers: broken.py.
+
+`on`: which calls: an operation, `batch` for a whole $batch, `batchItem` for each of its items, or
+`any`.
+`kind`:
+    status              an error of this `status`, `code`, `message` and `retryAfter`
+    html, empty, garbage  a body that is no JSON, with this `status`
+    truncated, drip     half of the answer; the answer byte by byte
+    dropBefore, dropAfter  no answer: the connection is closed, before or after it was carried out
+    silence             no answer: the connection stays open
+    redirect            to `location`
+    foreignNextLink, circularNextLink  a list whose nextLink leads to `location`, or back to itself
+    missing             a batch item that is left out of the answer
+`after`: the call is carried out nevertheless. `skip`: so many calls pass first. `times`: so many
+are met, -1: all. `requestId`: only calls about this request. A list that breaks off at its third
+page is {"on": "list", "kind": "status", "skip": 2, "times": -1}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.checks import (
+    BOOL,
+    COUNT,
+    GUID,
+    STATUS,
+    TEXT,
+    Check,
+    Wrong,
+    checked,
+    is_int,
+    is_number,
+    one_of,
+    optional,
+)
+
+ON = ("reprocess", "read", "list", "batch", "batchItem", "token", "any")
+KINDS = (
+    "status",
+    "html",
+    "truncated",
+    "drip",
+    "empty",
+    "garbage",
+    "dropBefore",
+    "dropAfter",
+    "silence",
+    "redirect",
+    "foreignNextLink",
+    "circularNextLink",
+    "missing",
+)
+ITEM_KINDS = ("status", "html", "empty", "missing")
+CHECKS = {
+    "on": one_of(*ON),
+    "kind": one_of(*KINDS),
+    "requestId": optional(GUID),
+    "times": Check(
+        "-1 (for ever) or a whole number, 1 or more", lambda v: is_int(v) and (v == -1 or v >= 1)
+    ),
+    "skip": COUNT,
+    "status": STATUS,
+    "code": TEXT,
+    "message": TEXT,
+    "retryAfter": Check("a text or a number", lambda v: is_number(v) or isinstance(v, str)),
+    "location": TEXT,
+    "after": BOOL,
+}
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing that goes wrong, on the next calls it fits."""
+
+    on: str
+    kind: str
+    request_id: str | None = None
+    times: int = 1
+    skip: int = 0
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    retry_after: str | None = None
+    location: str | None = None
+    after: bool = False
+
+    def fits(self, operation: str, request_id: str | None, in_batch: bool) -> bool:
+        """Faults of the connection fall on whole calls; a batch item takes only ITEM_KINDS."""
+        if self.request_id is not None and self.request_id != request_id:
+            return False
+        if in_batch:
+            return self.on in ("batchItem", operation) and self.kind in ITEM_KINDS
+        return self.on in ("any", operation) and self.kind != "missing"
+
+
+def fault_from(given: Any) -> Fault:
+    """Make a fault of JSON. Raises Wrong."""
+    checked(given, CHECKS, "fault")
+    if "on" not in given or "kind" not in given:
+        raise Wrong("fault needs on and kind")
+    on, kind = given["on"], given["kind"]
+    if on == "batchItem" and kind not in ITEM_KINDS:
+        raise Wrong(f"fault on batchItem: 'kind' must be one of {', '.join(ITEM_KINDS)}")
+    if kind == "missing" and on not in ("batchItem", "reprocess", "read", "list"):
+        raise Wrong(
+            "fault of kind missing leaves out a batch item: "
+            "'on' must be batchItem, reprocess, read or list"
+        )
+    if kind in ("foreignNextLink", "circularNextLink") and on not in ("list", "any"):
+        raise Wrong(f"fault of kind {kind}: 'on' must be list or any")
+    retry_after = given.get("retryAfter")
+    return Fault(
+        on=on,
+        kind=kind,
+        request_id=(given.get("requestId") or "").lower() or None,
+        times=given.get("times", 1),
+        skip=given.get("skip", 0),
+        status=given.get("status"),
+        code=given.get("code"),
+        message=given.get("message"),
+        retry_after=None if retry_after is None else str(retry_after),
+        location=given.get("location"),
+        after=given.get("after", False),
+    )
+
+
+@dataclass(slots=True)
+class Faults:
+    """All faults that were asked for, in order."""
+
+    waiting: list[Fault] = field(default_factory=list)
+
+    def take(self, operation: str, request_id: str | None, in_batch: bool = False) -> Fault | None:
+        """Return the first fault that fits this call, used up by one."""
+        for fault in self.waiting:
+            if not fault.fits(operation, request_id, in_batch):
+                continue
+            if fault.skip:
+                fault.skip -= 1
+                continue
+            if fault.times > 0:
+                fault.times -= 1
+                if fault.times == 0:
+                    self.waiting.remove(fault)
+            return fault
+        return None

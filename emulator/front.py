@@ -1,0 +1,168 @@
+"""The emulator's HTTP side: takes calls, asks the service, and lets answers go wrong on demand.
+
+Not for: rules of Graph (service.py), or the emulator's own routes (routes.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from emulator.broken import DROPPED, broken
+from emulator.call import HTML, Answer, Call, Route, route
+from emulator.identity import refusal
+
+if TYPE_CHECKING:
+    from emulator.checks import Json
+    from emulator.faults import Fault
+    from emulator.service import Service
+
+DIAGNOSTIC = json.dumps(
+    {
+        "ServerInfo": {
+            "DataCenter": "Emulator",
+            "Slice": "E",
+            "Ring": "1",
+            "ScaleUnit": "000",
+            "RoleInstance": "EMULATOR",
+        }
+    }
+)
+NO_DATE = "-"  # stands for the header that is left out: aiohttp adds one of its own otherwise
+CARRIED_OUT = ("truncated", "drip", "dropAfter", "foreignNextLink", "circularNextLink")
+
+
+async def leave_date_out(_request: web.Request, response: web.StreamResponse) -> None:
+    """Take the Date header away where it stands for none."""
+    if response.headers.get("Date") == NO_DATE:
+        del response.headers["Date"]
+
+
+class Front:
+    """Takes HTTP calls."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.control = service.control
+
+    async def graph(self, request: web.Request) -> web.StreamResponse:
+        """Answer a call to Graph."""
+        call = Call(
+            method=request.method,
+            path=request.path,
+            query=request.rel_url.raw_query_string,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=await request.read(),
+            base=f"{request.scheme}://{request.host}",
+        )
+        found = route(call.method, call.path)
+        entry = self.service.entry(call, found)
+        fault = self.control.faults.take(found.operation, found.request_id)
+        throttle = self.control.in_force()
+        at_once = throttle.at_once if throttle is not None else None
+        call.room = at_once is None or at_once.enter()
+        try:
+            await _pause(self.control.values.latency_ms)
+            if _lacks_length(call):
+                entry["status"] = 411
+                page = HTML.replace("502 Bad Gateway", "411 Length Required")
+                return web.Response(status=411, text=page)
+            if fault is None:
+                return self._respond(call, self.service.answer(call, found), entry)
+            return await self._faulty(request, call, found, fault, entry)
+        finally:
+            if at_once is not None and call.room:
+                at_once.leave()
+
+    def _respond(self, call: Call, answer: Answer, entry: Json) -> web.Response:
+        entry["status"] = answer.status
+        text = answer.body
+        if text is not None and not isinstance(text, str):
+            text = json.dumps(text, ensure_ascii=False)
+        return web.Response(
+            status=answer.status,
+            headers=self._headers(call) | answer.headers,
+            body=None if text is None else text.encode(),
+        )
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        now = self.service.tenant.now().replace(microsecond=0)
+        dates = {
+            "right": format_datetime(now, usegmt=True),
+            "missing": NO_DATE,
+            "malformed": "yesterday, 25:61",
+        }
+        return {
+            "Date": dates[self.control.values.date],
+            "request-id": call.graph_request_id,
+            "client-request-id": call.client_id,
+            "x-ms-ags-diagnostic": DIAGNOSTIC,
+        }
+
+    async def _faulty(
+        self, request: web.Request, call: Call, found: Route, fault: Fault, entry: Json
+    ) -> web.StreamResponse:
+        entry["fault"] = fault.kind
+        carried_out = fault.after or fault.kind in CARRIED_OUT
+        answer = self.service.answer(call, found) if carried_out else Answer(200)
+        if fault.kind.endswith("NextLink"):
+            foreign = fault.location or "https://graph.example.invalid/v1.0/elsewhere?$skiptoken=x"
+            own = f"{call.base}{call.path}?{call.query}"
+            if isinstance(answer.body, dict) and answer.status == 200:
+                answer.body["@odata.nextLink"] = foreign if fault.kind == "foreignNextLink" else own
+            return self._respond(call, answer, entry)
+        if fault.kind == "status":
+            return self._respond(call, self.service.fault_answer(call, fault), entry)
+        sent = await broken(request, fault, answer, self._headers(call))
+        entry["status"] = sent.status if sent.status != DROPPED else None
+        return sent
+
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        """Answer as the managed-identity endpoint."""
+        found = Route("token")
+        call = Call(request.method, request.path, request.rel_url.raw_query_string, {}, None, "")
+        entry = self.service.entry(call, found)
+        fault = self.control.faults.take("token", None)
+        await _pause(self.control.values.identity_latency_ms)
+        status, body = self._token(request)
+        if fault is not None:
+            entry["fault"] = fault.kind
+            if fault.kind != "status":
+                sent = await broken(request, fault, Answer(status, {}, body), {})
+                entry["status"] = sent.status if sent.status != DROPPED else None
+                return sent
+            status, body = refusal(
+                fault.status or 500, fault.message or "The emulator was told to fail."
+            )
+        entry["status"] = status
+        retry_after = fault.retry_after if fault is not None else None
+        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        return web.json_response(body, status=status, headers=headers)
+
+    def _token(self, request: web.Request) -> tuple[int, dict[str, str | int]]:
+        if request.method != "GET":
+            return refusal(405, "GET only.")
+        values = self.control.values
+        return self.service.identity.answer(
+            request.query,
+            request.headers.get("X-IDENTITY-HEADER"),
+            values.roles,
+            values.token_seconds,
+            self.service.tenant.clock(),
+            expires_on=values.expires_on,
+        )
+
+
+def _lacks_length(call: Call) -> bool:
+    """Tell whether a POST says nothing of its length: Graph's front end wants it also for none."""
+    known = {"content-length", "transfer-encoding"} & call.headers.keys()
+    return call.method == "POST" and not known
+
+
+async def _pause(milliseconds: float) -> None:
+    if milliseconds:
+        await asyncio.sleep(milliseconds / 1000)
