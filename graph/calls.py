@@ -37,7 +37,7 @@ from graph.request import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import requests
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 SETTLE_WAITS = (1.0, 2.0, 2.0)
 SETTLE_SECONDS = 7.0  # those waits, and time for the looks
 PAGE = 500  # requests asked for in a page; whether Graph listens is not published
+SMALL_PAGE = 20  # an only page with fewer was not cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,23 +253,30 @@ class Graph:
                 query = (
                     f"$select=id,{self._names.state},requestType,{self._names.completed}&{query}"
                 )
-            top = f"&$top={PAGE}" if form.top else ""
-            yield from self._linked(f"{self._path}?{query}{top}", deadline)
+            url = f"{self._path}?{query}"
+            if not form.top or (yield from self._linked(f"{url}&$top={PAGE}", deadline)):
+                yield from self._linked(url, deadline)
 
-    def _linked(self, url: str, deadline: Deadline) -> Iterator[list[Any]]:
-        """Follow `@odata.nextLink` to the end, and never in a loop."""
-        seen = set()
+    def _linked(self, url: str, deadline: Deadline) -> Generator[list[Any], None, bool]:
+        """Follow `@odata.nextLink` to the end, and never in a loop.
+
+        Returns whether a `$top` may have cut the list off: whether Graph takes it for the size of
+        a page, as elsewhere, or for that of the whole list is not published for this one.
+        """
+        seen, items = set(), 0
         while url:
             seen.add(url)
             body = self._http.send("GET", url, deadline).body
             if not isinstance(body.get("value"), list):
                 raise GraphFailed("Graph answered a list without 'value'")
+            items += len(body["value"])
             yield body["value"]
             url = body.get("@odata.nextLink") or ""
             if not isinstance(url, str):
                 raise GraphFailed("Graph's nextLink is no text")
             if url in seen:
                 raise GraphFailed("Graph's nextLink leads back to a page that was read already")
+        return items == PAGE or (len(seen) == 1 and items >= SMALL_PAGE)
 
     # -- many requests in one call --
 

@@ -3,7 +3,8 @@
 import pytest
 
 from emulator.azurite import Azurite
-from tests.local_app import App, fresh
+from tests.local_app import App, fresh, quiet
+from tests.sweeping import World
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,11 @@ def app(running):
     """The same, without what the test before has left."""
     fresh(running)
     return running
+
+
+@pytest.fixture
+def world(running, monkeypatch, caplog):
+    """Sweeps in this process, beside the Graph of the running app; nothing has failed yet."""
+    quiet(running)
+    yield World(running, monkeypatch, caplog)
+    quiet(running)

@@ -84,8 +84,7 @@ class App(Local):
 
 def quiet(app: App) -> None:
     """Leave nothing failed but what the test puts there."""
-    shown = app.control("GET", "showcase")["showcase"]
-    app.put(*({"id": one["id"], "state": "delivered"} for one in shown))
+    app.control("DELETE", "requests")
     fresh(app)
 
 
@@ -93,19 +92,5 @@ def fresh(app: App) -> None:
     """Leave no fault, log or odd setting of the test before."""
     app.control("DELETE", "faults")
     app.control("DELETE", "log")
-    app.control(
-        "PATCH",
-        "settings",
-        {
-            "throttle": None,
-            "latencyMs": 0,
-            "identityLatencyMs": 0,
-            "deliverySeconds": 0.3,
-            "staleSeconds": 0,
-            "pageSize": 100,
-            "batchSupported": True,
-            "combinedFilterSupported": True,
-            "roles": ["EntitlementManagement.ReadWrite.All"],
-            "licensed": True,
-        },
-    )
+    app.control("DELETE", "settings")
+    app.control("PATCH", "settings", {"deliverySeconds": 0.3, "staleSeconds": 0})

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import attempts
 import graph
@@ -52,6 +53,8 @@ def start(advanced: float) -> int:
 def main(kills: int = 0, within: float = 1.0, instances: int = 1, advanced: float = 0.0) -> None:
     sys.stdout.flush()
     killed = 0
+    if kills:  # half a line of one that is killed would spoil the next one's
+        sys.stdout = Path(os.devnull).open("w")
     while killed < kills:
         child = start(advanced)
         time.sleep(random.uniform(0.0, within))

@@ -647,6 +647,30 @@ def test_what_graph_refuses_of_the_list_is_left_out_and_that_is_remembered(refus
     assert queries[-pages:] == asked(world.calls[first:])
 
 
+@pytest.mark.parametrize(
+    ("pages", "again"),
+    [([500], True), ([100] * 5, True), ([20], True), ([19], False), ([300, 201], False)],
+)
+def test_a_list_that_top_may_have_cut_off_is_read_without_it(pages, again):
+    """Exactly as many as were asked for, or an only page: `$top` may mean the whole list."""
+    ids = iter(range(10_000))
+    script = []
+    for number, size in enumerate(pages):
+        items = [
+            entity() | {"id": f"{next(ids):08x}-0000-4000-8000-000000000000"} for _ in range(size)
+        ]
+        more = number + 1 < len(pages)
+        script.append(page(*items, link=f"{ROOT}/next{number}" if more else None))
+    world = World([*script, page(entity())])
+
+    listed = [request.id for request in world.graph.failed(world.deadline())]
+
+    assert again is (ID in listed)
+    assert [True, *[False] * (len(pages) - 1), *[False] * again] == [
+        TOP in u for _, u in world.calls
+    ]
+
+
 def test_a_list_that_graph_refuses_in_every_form_is_refused_in_its_first_words():
     """The first refusal is told; and nothing is remembered of it."""
     refusals = [reply(400, {"error": {"code": str(n)}}) for n in range(4)]

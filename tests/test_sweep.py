@@ -7,9 +7,7 @@ Not for: the timer and its invocation (tests/e2e/test_sweep.py), the pace (test_
 from __future__ import annotations
 
 import itertools
-import json
 import threading
-import time
 import uuid
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -21,61 +19,9 @@ from attempts import Attempts, Memory
 from graph import Graph
 from reprocess_timer.acting import LEFT_TO_ANOTHER
 from reprocess_timer.report import Counts
-from reprocess_timer.sweep import Sweep
-from settings import load
-from tests.local_app import ago, fresh, quiet
+from tests.local_app import ago
 
 PACKAGES = [f"{n}0000000-0000-4000-8000-00000000ac7e" for n in "abc"]
-
-
-class World:
-    """Sweeps one after the other, with the attempts in memory, and what Graph saw of them."""
-
-    def __init__(self, app, monkeypatch, caplog):
-        self.app = app
-        self.attempts = Attempts(Memory())
-        self.slept = []
-        self.ahead = timedelta()
-        self.speed = 1
-        self.caplog = caplog
-        caplog.set_level("INFO", "redeliver")
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{app.graph_url}/msi/token")
-        monkeypatch.setenv("IDENTITY_HEADER", app.identity_header)
-
-    def sweep(self, attempts=None, **settings):
-        """Run a sweep and return its report; the settle time is not waited for."""
-        loaded = load({"GRAPH_ENDPOINT": self.app.graph_url, **settings})
-        graph = Graph(loaded, sleep=self.slept.append)
-        self.caplog.clear()
-        return Sweep(
-            graph,
-            attempts or self.attempts,
-            loaded,
-            now=lambda: datetime.now(UTC) + self.ahead,
-            clock=lambda: time.monotonic() * self.speed,
-        ).run()
-
-    def failures(self, count, **fields):
-        return self.app.failures(count, **fields)
-
-    def posted(self):
-        """Return the ids that were POSTed, in order."""
-        return [entry["requestId"] for entry in self.app.calls("reprocess")]
-
-    def lines(self, name):
-        """Return the log lines of one event of the last sweep."""
-        lines = (json.loads(record.message) for record in self.caplog.records)
-        return [line for line in lines if line["event"] == name]
-
-
-@pytest.fixture
-def world(running, monkeypatch, caplog):
-    quiet(running)
-    made = World(running, monkeypatch, caplog)
-    yield made
-    requests = running.control("GET", "requests")["requests"]
-    running.put(*({"id": one["id"], "state": "delivered"} for one in requests))
-    fresh(running)
 
 
 def counts(**some):
@@ -188,6 +134,7 @@ def test_throttling_is_waited_out(world, form):
 )
 def test_a_bad_page_costs_a_retry(world, fault):
     """One page of no use, or one that is late, is read again."""
+    world.app.control("PATCH", "settings", {"top": "ignored"})
     world.failures(150)
     world.app.fault("list", skip=1, **fault)
 
@@ -204,6 +151,7 @@ def test_a_bad_page_costs_a_retry(world, fault):
 @pytest.mark.parametrize("kind", ["foreignNextLink", "circularNextLink"])
 def test_of_a_list_that_breaks_off_what_was_read_is_done(world, kind):
     """Then the sweep fails and says so."""
+    world.app.control("PATCH", "settings", {"top": "ignored"})
     world.failures(150)
     world.app.fault("list", kind, times=-1)
 
@@ -216,6 +164,7 @@ def test_of_a_list_that_breaks_off_what_was_read_is_done(world, kind):
 
 def test_the_list_takes_half_of_the_budget_at_most(world):
     """A list that is throttled for ever leaves time for what was listed."""
+    world.app.control("PATCH", "settings", {"top": "ignored"})
     world.failures(150)
     world.app.fault("list", "status", status=429, retryAfter="600", skip=1, times=-1)
 
@@ -479,7 +428,7 @@ def test_calls_under_way_when_the_budget_ends_get_their_own_time(world):
 def test_a_long_sweep_says_every_ten_seconds_how_far_it_is(world):
     """Step, done, of how many, the rate and the time left; also of the list."""
     world.failures(300)
-    world.app.control("PATCH", "settings", {"latencyMs": 100, "pageSize": 60})
+    world.app.control("PATCH", "settings", {"latencyMs": 100, "top": "ignored", "pageSize": 60})
     world.speed = 100
 
     world.sweep(GRAPH_CONCURRENCY="2")
