@@ -1,0 +1,227 @@
+"""What is deployed comes with hashes, under licences that somebody allowed, and in the SBOM."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from scripts.packages import PROJECT, differences, is_allowed, licence, pins
+
+PINNED = ["requirements.txt", "requirements-dev.txt", "requirements-audit.txt"]
+WANTED = {"requests": "2.34.2", "typing-extensions": "4.16.0"}
+
+
+def part(name="requests", version="2.34.2", **more):
+    """One package as an SBOM has it."""
+    return {"name": name, "version": version, "licenses": [{"license": {"id": "MIT"}}], **more}
+
+
+def sbom(*parts):
+    """An SBOM of these packages."""
+    return {"components": list(parts)}
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_every_package_is_pinned_with_hashes(name):
+    """One version of each, and at least one SHA-256 of it; nothing else is in the file."""
+    text = (PROJECT / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    right = re.compile(r"[a-z0-9.\-\[\]]+==\S+( ; [^#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
+
+    assert lines
+    assert [] == [line for line in lines if not right.fullmatch(line)]
+
+
+def test_the_tools_know_the_versions_that_are_deployed():
+    """Where both need a package it is the same, so that one review of it is enough."""
+    deployed, tools = (pins((PROJECT / one).read_text()) for one in (PINNED[0], PINNED[2]))
+
+    assert {one: deployed[one] for one in deployed.keys() & tools} == {
+        one: tools[one] for one in deployed.keys() & tools
+    }
+
+
+def test_what_is_for_another_platform_is_not_deployed():
+    """Markers are looked at, names are spelt in one way."""
+    text = (
+        "typing_extensions==4.16.0 \\\n    --hash=sha256:1\n    # via some\n"
+        "pywin32==311 ; sys_platform == 'no such' \\\n    --hash=sha256:2\n"
+        "requests==2.34.2 ; python_version >= '3' \\\n    --hash=sha256:3\n"
+    )
+
+    assert WANTED == pins(text)
+
+
+def test_the_licences_are_listed_and_allowed():
+    """By the command itself, for every package of requirements.txt."""
+    run = subprocess.run(
+        [sys.executable, PROJECT / "scripts/packages.py", "licences"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert (0, "") == (run.returncode, run.stderr)
+    listed = dict(line.split()[:2] for line in run.stdout.splitlines())
+    assert pins((PROJECT / "requirements.txt").read_text()) == listed
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"License-Expression": ["MIT-0"], "License": ["other"]}, "MIT-0"),
+        ({"License": ["MIT License"], "Classifier": []}, "MIT"),
+        ({"License": [""], "Classifier": ["License :: OSI Approved :: MIT License"]}, "MIT"),
+        (
+            {
+                "License": [
+                    "Redistributions of source code\nRedistributions in binary\nform Neither the name"
+                ]
+            },
+            "BSD-3-Clause",
+        ),
+        ({"License": ["GPLv3"]}, "GPLv3"),
+        ({"License": ["A text\nof its own"], "Classifier": []}, ""),
+        ({"Classifier": ["License :: A :: MIT License", "License :: A :: GPL"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_licence_is_found_in_each_place(fields, found):
+    """A text that is no known licence is unknown; so are two classifiers that differ."""
+    assert found == licence(fields)
+
+
+@pytest.mark.parametrize(
+    ("package", "expression", "allowed"),
+    [
+        ("some", "MIT", True),
+        ("some", "Apache-2.0 OR BSD-3-Clause", True),
+        ("some", "GPL-3.0-only OR MIT", True),
+        ("some", "Apache-2.0 AND MIT", True),
+        ("some", "Apache-2.0 AND GPL-3.0-only", False),
+        ("some", "MIT OR Apache-2.0 AND GPL-3.0-only", False),
+        ("some", "GPL-3.0-or-later", False),
+        ("some", "LGPL-2.1-only", False),
+        ("some", "MPL-2.0", False),
+        ("certifi", "MPL-2.0", True),
+        ("certifi", "GPL-3.0-only", False),
+        ("some", "mit-like", False),
+        ("some", "", False),
+    ],
+)
+def test_copyleft_and_unknown_are_refused(package, expression, allowed):
+    """An exception is for one package and one licence."""
+    assert allowed is is_allowed(package, expression)
+
+
+def test_an_sbom_of_what_is_deployed_is_right():
+    """Names may be spelt otherwise; addresses of projects may be in it."""
+    links = [{"type": "website", "url": "https://requests.readthedocs.io/"}]
+
+    assert [] == differences(
+        sbom(part(externalReferences=links), part("typing_extensions", "4.16.0")), WANTED
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "wrong"),
+    [
+        ([part()], ["typing-extensions 4.16.0 is missing"]),
+        (
+            [part(), part("typing-extensions", "4.16.0"), part("pip", "1")],
+            ["pip 1 is not deployed"],
+        ),
+        (
+            [part(version="1"), part("typing-extensions", "4.16.0")],
+            ["requests is 1 and should be 2.34.2"],
+        ),
+        (
+            [part(licenses=[]), part("typing-extensions", "4.16.0")],
+            ["requests has no licence"],
+        ),
+        (
+            [part(purl="file:some"), part("typing-extensions", "4.16.0")],
+            ["it names a place: file:some"],
+        ),
+        (
+            [
+                part(externalReferences=[{"type": "distribution", "url": "https://some/"}]),
+                part("typing-extensions", "4.16.0"),
+            ],
+            ["it names a place: https://some/"],
+        ),
+        (
+            [part(purl="x /home/some/one"), part("typing-extensions", "4.16.0")],
+            ["it names a place: /home/some/one"],
+        ),
+    ],
+)
+def test_an_sbom_of_anything_else_is_not(parts, wrong):
+    """Each difference is a sentence."""
+    found = [one.partition('"')[0] for one in differences(sbom(*parts), WANTED)]
+
+    assert wrong == found
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Stands in for a service that knows weaknesses, in the form of https://osv.dev."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = asked["package"]["name"]
+        self.server.asked[name] = asked["version"]
+        if self.server.weak == "everything":
+            self.send_error(503)
+            return
+        weakness = {"id": "MADE-UP-1", "summary": "made up", "modified": "2026-01-01T00:00:00Z"}
+        found = {"vulns": [weakness | {"affected": []}]} if name == self.server.weak else {}
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def service():
+    """It knows of no weakness until a test says so."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    server.asked, server.weak = {}, ""
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.skipif(
+    not (PROJECT / ".sbom/tools/installed").exists(), reason="`make audit` installs the tool"
+)
+@pytest.mark.parametrize(("weak", "code"), [("", 0), ("urllib3", 1), ("everything", 1)])
+def test_an_audit_fails_on_a_weakness_and_when_it_cannot_ask(service, weak, code):
+    """And it asks for each package that is deployed, in its version."""
+    service.weak = weak
+    url = f"http://127.0.0.1:{service.server_port}/v1/query"
+
+    run = subprocess.run(
+        [PROJECT / "scripts/supply-chain", "audit", "-s", "osv", "--osv-url", url],
+        capture_output=True,
+        text=True,
+    )
+
+    assert code == run.returncode, run.stderr
+    assert ("urllib3" in run.stdout) is (weak == "urllib3")
+    if weak != "everything":
+        assert pins((PROJECT / "requirements.txt").read_text()) == service.asked
+
+
+def test_an_audit_is_strict():
+    """Else pip-audit passes over what its service does not know, and says that all is well."""
+    assert "pip-audit --strict " in (PROJECT / "scripts/supply-chain").read_text()
