@@ -65,6 +65,7 @@ def hints(local: Local, swept: Swept) -> str:
     return f"""
 Redeliver runs on {local.url} with an emulated Graph ({local.graph_url}).
 
+  the page       {local.url}/api/report (type the function key there)
   function key   {local.function_key}
   requests to try, and what a reprocess of each comes to:
 {ids}
