@@ -141,13 +141,7 @@ class Attempts:
 
         What others changed since is kept, and counts as given back.
         """
-        changes = [
-            Change(replace(claim.before, etag=claim.now.etag))
-            if claim.before.etag
-            else Change(claim.now, remove=True)
-            for claim in claims
-        ]
-        return self._tidy("give back", changes, deadline)
+        return self._tidy("give back", [undone(claim) for claim in claims], deadline)
 
     def note(
         self, judged: Iterable[tuple[Claim, str, str]], deadline: Deadline | None = None
@@ -266,6 +260,20 @@ def tried(row: Attempt, at: datetime, sweep: str) -> Attempt:
         refusal="",
         sweep=sweep,
     )
+
+
+def undone(claim: Claim) -> Change:
+    """Return what gives a claim back; what others promised or told in its very moment stays.
+
+    A claim whose answer was lost is known by reading, and what came to the row since is read too.
+    """
+    before, now = claim.before, claim.now
+    row = replace(
+        before, deferred=before.deferred or now.deferred, told=before.told | now.told, etag=now.etag
+    )
+    if before.etag or replace(row, etag="") != before:
+        return Change(row)
+    return Change(now, remove=True)
 
 
 def is_same_try(stored: Attempt, wanted: Attempt) -> bool:

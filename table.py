@@ -26,6 +26,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableTransactionError, UpdateMode
 
+from deadline import TookTooLong, within
 from events import INFO, event
 from settings import is_guid
 
@@ -49,6 +50,7 @@ TRANSACTION = 100  # rows; the most that Table Storage takes
 PAUSES = (0.1, 0.5, 2.0)  # seconds before each further try
 CONNECT_SECONDS = 5.0  # longest wait for a connection
 SILENCE = 10.0  # longest wait for the next byte of an answer
+GRACE = 0.5  # seconds; for an operation's own time-outs, which tell more of it, to come first
 PASSING = frozenset({408, 429, 500, 502, 503, 504})  # statuses that are worth another try
 
 
@@ -306,10 +308,13 @@ class Patience:
         return self._once(operation)
 
     def _once[T](self, operation: Callable[[Mapping[str, Any]], T]) -> T:
-        try:
-            return operation(self._options())
+        options, left = self._options(), self._deadline.left()
+        try:  # an answer that drips in keeps every time-out from ending it
+            return within(left + GRACE, lambda: operation(options))
         except AzureError:
             raise
+        except TookTooLong as error:
+            raise AzureError("Table Storage gave no whole answer in time", error=error) from error
         except Exception as error:  # a garbled answer escapes azure-data-tables in many forms
             what = f"Table Storage answered what is of no use ({type(error).__name__})"
             raise AzureError(what, error=error) from error

@@ -1,6 +1,6 @@
 """The one road to Microsoft Graph, for both triggers. Nothing else in the app talks to Graph.
 
-Read errors.py first, then calls.py; http.py, identity.py and request.py are what calls.py uses.
+Read errors.py first, then calls.py; the other files are what calls.py uses.
 """
 
 from graph.calls import Accepted, Graph, shared

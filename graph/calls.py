@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import settings as app_settings
+from graph.answer import Answer, lower
 from graph.errors import (
     BatchNotAccepted,
     GraphDenied,
@@ -25,7 +26,7 @@ from graph.errors import (
     GraphRefused,
     GraphThrottled,
 )
-from graph.http import Answer, Http, lower, new_session
+from graph.http import Http, new_session
 from graph.identity import ManagedIdentity
 from graph.request import (
     NAMES,

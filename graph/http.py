@@ -6,19 +6,17 @@ redirect is followed, no proxy or .netrc is read, and every address is checked.
 
 from __future__ import annotations
 
-import json
-import re
 import ssl
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from deadline import TookTooLong, within
 from events import INFO, event
+from graph.answer import Answer, read_answer, told_wait
 from graph.errors import (
     GraphDenied,
     GraphError,
@@ -39,36 +37,11 @@ CALL_SECONDS = 30.0  # longest silence within one call
 CONNECT_SECONDS = 5.0
 TRIES = 5  # of one call, the first included
 LONGEST_BACKOFF = 30.0  # seconds; only for waits of our own choosing, never for Retry-After
-LARGEST_BODY = 16 * 1024 * 1024  # bytes
+GRACE = 0.5  # seconds; for a call's own time-outs, which tell more of it, to come first
 TOLD = 5.0  # seconds; longer waits are told in the log
 ABSURD = timedelta(days=1)  # a clock that differs by more is not believed
 RETRIED = frozenset({429, 500, 502, 503, 504})
 WRITE_ROLE = "EntitlementManagement.ReadWrite.All"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What Graph answered to one call; inside a `$batch` also with an error status."""
-
-    status: int
-    headers: dict[str, str]
-    body: Any
-    client_request_id: str
-
-    @property
-    def ok(self) -> bool:
-        """Any 2xx: Graph documents 202, generated clients accept 200 to 204."""
-        return 200 <= self.status < 300
-
-    @property
-    def graph_request_id(self) -> str:
-        """Graph's own id of this call, for a support case."""
-        return self.headers.get("request-id", "")
-
-    @property
-    def date(self) -> datetime | None:
-        """Graph's clock when it answered, cut to whole seconds (RFC 9110 `Date`)."""
-        return http_date(self.headers.get("date", ""))
 
 
 class Http:
@@ -206,9 +179,33 @@ class Http:
         if method == "POST" and body is None:
             headers["Content-Length"] = "0"
         sent_at = self.our_clock()
-        left = deadline.left() + 0.001
         try:
-            with self.session.request(
+            with self._opened(method, whole_url, headers, deadline, body) as response:
+                wanted = method == "GET" or body is not None
+                answer = read_answer(response, deadline, client_request_id, wanted=wanted)
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            raise _failure(error, client_request_id) from error
+        self._set_clock(answer, sent_at)
+        if not answer.ok:
+            raise self.error_from(answer)
+        return answer
+
+    def _opened(
+        self,
+        method: str,
+        whole_url: str,
+        headers: dict[str, str],
+        deadline: Deadline,
+        body: Any,  # noqa: ANN401 - JSON is anything
+    ) -> requests.Response:
+        """Send a call and return its answer once the headers are there.
+
+        Headers that drip in keep every time-out from ending the call: only its thread can be left.
+        """
+        left = deadline.left() + 0.001
+
+        def send() -> requests.Response:
+            return self.session.request(
                 method,
                 whole_url,
                 headers=headers,
@@ -216,15 +213,12 @@ class Http:
                 timeout=(min(CONNECT_SECONDS, left), min(CALL_SECONDS, left)),
                 allow_redirects=False,
                 stream=True,
-            ) as response:
-                wanted = method == "GET" or body is not None
-                answer = _answer(response, deadline, client_request_id, wanted=wanted)
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise _failure(error, client_request_id) from error
-        self._set_clock(answer, sent_at)
-        if not answer.ok:
-            raise self.error_from(answer)
-        return answer
+            )
+
+        try:
+            return within(left + GRACE, send)
+        except TookTooLong as error:
+            raise TimeoutError("headers too slow") from error
 
     def _checked(self, url: str) -> str:
         """Return a whole address below our version of Graph. Raises GraphFailed for any other.
@@ -265,37 +259,6 @@ def new_session(connections: int) -> requests.Session:
     return session
 
 
-def lower(headers: object) -> dict[str, str]:
-    """Return headers by lower-case name; what is no header is left out."""
-    if not isinstance(headers, dict):
-        return {}
-    return {str(name).lower(): str(value) for name, value in headers.items()}
-
-
-def told_wait(answer: Answer, now: datetime) -> float | None:
-    """Return the seconds that `Retry-After` tells: integer, decimal, several, or an HTTP date.
-
-    None where it tells nothing of use: missing, no time, 0, or in the past (RFC 9110; Graph's own
-    pages show 10 and 2.128).
-    """
-    value = answer.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?( *, *[0-9]{1,9}(\.[0-9]{1,9})?)*", value[:200]):
-        seconds = max(float(part) for part in value.split(","))
-    else:
-        at = http_date(value)
-        seconds = (at - (answer.date or now)).total_seconds() if at else 0.0
-    return seconds if seconds > 0 else None
-
-
-def http_date(text: str) -> datetime | None:
-    """Parse an HTTP date; None when it is none."""
-    try:
-        parsed = parsedate_to_datetime(text[:60])
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
 def _kind(status: int) -> type[GraphError]:
     """Return which error a status is. 501 says that nothing was, or will be, carried out."""
     if status in {401, 403}:
@@ -307,47 +270,6 @@ def _kind(status: int) -> type[GraphError]:
     if status == 501 or 400 <= status < 500:
         return GraphRefused
     return GraphFailed
-
-
-def _answer(
-    response: requests.Response, deadline: Deadline, client_request_id: str, *, wanted: bool
-) -> Answer:
-    """Read a response. `wanted`: a success needs a JSON object. Raises GraphFailed."""
-    headers = lower(dict(response.headers))
-    answer = Answer(response.status_code, headers, None, client_request_id)
-    try:
-        raw = b"".join(_body(response, deadline))
-        body = json.loads(raw) if raw else None
-    except (HTTPError, OSError, ValueError, RecursionError) as error:
-        # A page in HTML is somebody else's answer: a success of it means nothing.
-        if answer.ok and (wanted or "html" in headers.get("content-type", "")):
-            raise _useless("Graph's answer is not whole or not JSON", answer) from error
-        body = None
-    if answer.ok and wanted and not isinstance(body, dict):
-        raise _useless("Graph's answer is not a JSON object", answer)
-    return Answer(answer.status, headers, body, client_request_id)
-
-
-def _useless(detail: str, answer: Answer) -> GraphFailed:
-    return GraphFailed(
-        detail,
-        status=answer.status,
-        lost=True,
-        graph_request_id=answer.graph_request_id,
-        client_request_id=answer.client_request_id,
-    )
-
-
-def _body(response: requests.Response, deadline: Deadline) -> Iterator[bytes]:
-    """Read a body that is neither larger than LARGEST_BODY nor dripping past the deadline."""
-    size = 0
-    while part := response.raw.read1(65536, decode_content=True):
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise ValueError("body too large")
-        if deadline.left() <= 0:
-            raise TimeoutError("body too slow")
-        yield part
 
 
 def _failure(error: Exception, client_request_id: str) -> GraphError:

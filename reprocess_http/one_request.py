@@ -15,6 +15,7 @@ from graph import GraphError, GraphRefused, RequestNotFound
 from reprocess_http.lately import StillUnderWay, is_of_late
 from reprocess_http.problems import (
     LOST,
+    Failing,
     NotNow,
     NotReprocessable,
     Problem,
@@ -231,6 +232,11 @@ class Deliveries:
         """Read it. After a good end the next failure is a new one, whenever it was."""
         try:
             request = self.graph.read(request_id, deadline)
+        except RequestNotFound as error:
+            raise problem_of(error) from error
+        except GraphRefused as error:  # a refusal to show it is none of a reprocess
+            detail = f"Graph refuses to show the request: {error.described}."
+            raise Failing(detail, said=error) from error
         except GraphError as error:
             raise problem_of(error) from error
         if request.has_ended and not request.has_failed:

@@ -19,8 +19,8 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 import graph
 from deadline import Deadline
+from graph.answer import LARGEST_BODY, Answer, told_wait
 from graph.calls import SETTLE_SECONDS, SETTLE_WAITS
-from graph.http import LARGEST_BODY, Answer, told_wait
 from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply
 
 POST = ("POST", f"{REQUESTS}/{ID}/reprocess")

@@ -435,7 +435,7 @@ def test_a_look_that_fails_is_not_the_last(tries):
     assert "delivered" == waited(one, 40)[0].outcome
 
 
-@pytest.mark.parametrize("status", [403, 404, 400])
+@pytest.mark.parametrize("status", [403, 404])
 def test_a_wait_ends_when_nothing_more_can_be_seen(status):
     """The acceptance is known even so."""
     one = One(accepts(request_id="graph-1"), refuses(status=status))
@@ -443,6 +443,17 @@ def test_a_wait_ends_when_nothing_more_can_be_seen(status):
     result, seconds = waited(one, 30)
 
     assert (ACCEPTED, 3) == (same(result), seconds)
+
+
+@pytest.mark.parametrize("status", [400, 405, 409, 422])
+def test_a_refusal_to_show_a_request_is_none_of_a_reprocess(status):
+    """Nobody asked for one; Graph is of no use just now."""
+    with pytest.raises(problems.Failing) as caught:
+        One(refuses(status=status)).status()
+
+    assert f"Graph refuses to show the request: Still retrying (HTTP {status} Busy)." == (
+        caught.value.detail
+    )
 
 
 def test_a_told_wait_longer_than_the_wait_ends_it():
