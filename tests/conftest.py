@@ -1,10 +1,15 @@
 """What several tests share: Azurite, and the whole app, each started once."""
 
+import hypothesis
 import pytest
 
 from emulator.azurite import Azurite
 from tests.local_app import App, fresh, quiet
 from tests.sweeping import World
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -183,7 +183,8 @@ def test_the_same_as_csv(view):
 
 def test_csv_has_all_rows_that_fit_and_no_pages(view):
     """However many; a limit with it is a mistake that is told."""
-    view = view(lists(*(failed(n, kind) for n, kind in enumerate([DAY, 15 * DAY] * 600))))
+    whole = lists(*(failed(n, kind) for n, kind in enumerate([DAY, 15 * DAY] * 600)))
+    view = view(whole, whole)  # an only page is read again, since $top may have cut it off
 
     answer = view.get("text/csv", plan="expired")
     limited = view.get("text/csv", limit="10")
@@ -387,7 +388,8 @@ def test_a_link_is_absolute_and_keeps_the_filters(view):
 
 def test_two_hundred_come_unless_another_number_is_asked_for(view):
     """A thousand at most."""
-    view = view(lists(*(failed(n, HOUR) for n in range(1200))))
+    whole = lists(*(failed(n, HOUR) for n in range(1200)))
+    view = view(whole, whole)
 
     assert [200, 1000] == [
         len(view.get(**query).body["value"]) for query in ({}, {"limit": "1000"})
