@@ -1,6 +1,7 @@
 """Measure what the README states: all in one run, on loopback.
 
-Here: one HTTP call, and the start. Sweeps are measured by sweeps.py.
+Here: one HTTP call, and the start. Sweeps are measured by sweeps.py, the pace by limits.py, the page
+by page.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import callers, sweeps
+from benchmarks import callers, limits, page, sweeps
 from emulator.run import Local, ask
 
 CALLS = 1000
@@ -112,9 +113,10 @@ def main() -> None:
     with Local(settings=sweeps.NO_TIMER, graph_options=("--requests", "0")) as local:
         results |= one_call(local)
     results |= callers.measure()
-    results |= sweeps.measure()
+    results |= sweeps.measure() | limits.measure()
     for name, value in results.items():
         print(f"{name:50} {value}")
+    page.main()
 
 
 if __name__ == "__main__":

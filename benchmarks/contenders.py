@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 FILTER = "(state eq 'deliveryFailed' or state eq 'partiallyDelivered')"
 AT_ONCE = 20
@@ -46,7 +47,7 @@ async def sdk(root: str, token: str) -> int:
     class Token:
         """Gives the token without asking anybody."""
 
-        async def authenticate_request(self, request, _context=None):
+        async def authenticate_request(self, request: Any, _context: object = None) -> None:
             request.headers.try_add("Authorization", f"Bearer {token}")
 
     adapter = GraphRequestAdapter(Token())

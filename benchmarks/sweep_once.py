@@ -13,15 +13,21 @@ import json
 import os
 import resource
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core.pipeline.transport import RequestsTransport
 
 import attempts
-import graph
 import settings
 from emulator.run import ask
+from graph import Accepted, Graph, GraphError
 from reprocess_timer.sweep import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deadline import Deadline
+    from settings import Settings
 
 
 def throttle(graph_url: str | None) -> None:
@@ -39,37 +45,42 @@ def count_table_calls() -> list[str]:
             calls.append(request.method)
         return plain(self, request, **rest)
 
-    RequestsTransport.send = counted  # type: ignore[method-assign]
+    RequestsTransport.send = counted
     return calls
 
 
+class Timed(Graph):
+    """Notes when the first POST is begun and the last acceptance comes."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.endpoint = settings.graph_endpoint
+        self.first = self.last = 0.0
+
+    def reprocess_each(
+        self, request_ids: Sequence[str], deadline: Deadline, *, batched: bool
+    ) -> list[Accepted | GraphError]:
+        if not self.first:
+            throttle(self.endpoint)
+            self.first = time.perf_counter()
+        outcomes = super().reprocess_each(request_ids, deadline, batched=batched)
+        if any(isinstance(one, Accepted) for one in outcomes):
+            self.last = time.perf_counter()
+        return outcomes
+
+
 def main() -> None:
-    ours = graph.shared()
-    first: list[float] = []
-    last = [0.0]
-    plain = ours.batch
-
-    def timed(method: str, *rest: Any) -> Any:
-        if method == "POST" and not first:
-            throttle(ours.settings.graph_endpoint)
-            first.append(time.perf_counter())
-        answers = plain(method, *rest)
-        if method == "POST" and any(answer and answer.ok for answer in answers):
-            last[0] = max(last[0], time.perf_counter())
-        return answers
-
-    ours.batch = timed  # type: ignore[method-assign]
+    ours = Timed(settings.current())
     table_calls = count_table_calls()
     started = time.perf_counter()
-    run = Sweep(ours, attempts.shared(), settings.current())
-    report = run.run().as_json(
-        problem=run.problem,
-        whole=time.perf_counter() - started,
-        tableCalls=len(table_calls),
-        posting=last[0] - first[0] if first else 0.0,
-        mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    )
-    print(json.dumps(report))
+    report = Sweep(ours, attempts.shared(), settings.current()).run()
+    measured = {
+        "whole": time.perf_counter() - started,
+        "tableCalls": table_calls,
+        "posting": ours.last - ours.first,
+        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(report.fields() | {"problem": report.problem} | measured))
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ class _Drain[T, R]:
 
     def _begin(self) -> None:
         items = [self._queue.popleft() for _ in range(min(self._size(), len(self._queue)))]
-        sent = self._pace.sent(len(items), self._under_way + 1)
+        sent = self._pace.sent(len(items))
         batched = self._batched
         self._workers.submit(lambda: self._carry_out(items, sent, batched=batched))
         self._under_way += 1

@@ -1,106 +1,154 @@
-"""pace.py: what Graph grants is learned from its throttling, and used without more of it.
+"""pace.py: two numbers are learned from refusals, and told waits are everybody's."""
 
-A token bucket stands in for Graph here: it grants `rate` requests a second and keeps up to `kept`.
-"""
-
-import math
+from __future__ import annotations
 
 import pytest
 
-from reprocess_timer.pace import Pace
+from reprocess_timer.pace import LONGEST_BACKOFF, Pace
 
 
-class Bucket:
-    """A Graph that throttles, on a clock that only the test moves."""
+class World:
+    """A pace, and a clock that is set by hand."""
 
-    def __init__(self, rate, kept):
-        self.rate, self.kept = rate, kept
-        self.level = self.time = self.filled = 0.0
+    def __init__(self, most=8, size=20):
+        self.now = 0.0
+        self.pace = Pace(most, size, lambda: self.now)
 
-    def take(self, wanted):
-        self.level = min(self.kept, self.level + self.rate * (self.time - self.filled))
-        self.filled = self.time
-        taken = min(wanted, int(self.level))
-        self.level -= taken
-        return taken, math.ceil((1 - self.level) / self.rate)
+    def accepted(self, count=20, seconds=0.1):
+        """Send as soon as the pace allows, and have it all accepted."""
+        self.now += self.pace.wait(count)
+        sent = self.pace.sent(count)
+        self.now += seconds
+        self.pace.accepted(sent, count)
 
-
-def work(bucket, count, seconds):
-    """Send `count` requests, twenty in a call that takes so long; return the pace and the 429s."""
-    pace, throttled = Pace(4, lambda: bucket.time), 0
-    running = []
-    while count > 0 or running:
-        pause = pace.wait(20)
-        if count > 0 and len(running) < pace.allowed and pause <= 0:
-            taken, told = bucket.take(20)
-            running.append((bucket.time + seconds, pace.sent(20), taken, told))
-            count -= 20
-            continue
-        ends = [running[0][0]] if running else []
-        if count > 0 and len(running) < pace.allowed:
-            ends.append(bucket.time + pause)
-        bucket.time = max(bucket.time, min(ends)) + 1e-6
-        while running and running[0][0] <= bucket.time:
-            _, sent_at, taken, told = running.pop(0)
-            count += 20 - taken
-            throttled += 20 - taken
-            if taken < 20:
-                pace.throttled(sent_at, taken, told)
-            else:
-                pace.accepted(taken)
-    return pace, throttled
+    def refused(self, taken=0, told=1.0, seconds=0.1, count=20):
+        self.now += self.pace.wait(count)
+        sent = self.pace.sent(count)
+        self.now += seconds
+        self.pace.refused(sent, taken, told)
 
 
-@pytest.mark.parametrize("seconds", [0.005, 0.1])
-@pytest.mark.parametrize("rate", [100, 400])
-def test_a_throttling_graph_is_used_to_the_full_and_hardly_asked_in_vain(rate, seconds):
-    """Less than a twentieth over the time that the rate allows; less than 2 % answered 429."""
-    bucket, count = Bucket(rate, kept=rate), 40 * rate
+def test_until_graph_refuses_there_is_no_limit_but_the_calls_at_once():
+    """One call more with each that is accepted, up to the most."""
+    world = World(most=3)
 
-    _, throttled = work(bucket, count, seconds)
+    at_once = []
+    for _ in range(4):
+        at_once.append(world.pace.calls)
+        world.accepted()
 
-    assert 1 <= bucket.time / (count / rate) < 1.05
-    assert 0 < throttled < 0.02 * count
-
-
-def test_a_graph_that_does_not_throttle_is_not_slowed_down():
-    """Four calls of 0.1 s at once, from the second on: as fast as the answers come."""
-    bucket = Bucket(1e9, kept=1e9)
-    bucket.time = 1.0
-
-    pace, throttled = work(bucket, 2000, 0.1)
-
-    assert (None, 0, 4) == (pace.rate, throttled, pace.allowed)
-    assert bucket.time - 1.0 < 2000 / 20 / 4 * 0.1 + 0.3
+    assert ([1, 2, 3, 3], 0.0) == (at_once, world.pace.wait(20))
 
 
-def test_a_graph_that_grants_more_again_is_found_out():
-    """Once it is calm, more is tried: a limit that is gone does not stay in the head."""
-    bucket = Bucket(100, kept=100)
-    pace, _ = work(bucket, 2000, 0.05)
-    learned = pace.rate
+@pytest.mark.parametrize(("told", "wait"), [(7.0, 7.0), (0.3, 1.0), (None, 1.0)])
+def test_a_told_wait_is_kept_and_never_less_than_a_second(told, wait):
+    """`Retry-After` counts whole seconds; without one it is our own."""
+    world = World()
+
+    world.refused(told=told)
+
+    assert wait == pytest.approx(world.pace.told())
+    assert world.pace.wait(1) >= wait - 1e-9
+
+
+def test_the_longest_of_several_told_waits_counts():
+    """Calls that were under way when the first was refused only extend the wait."""
+    world = World()
+    early, late = world.pace.sent(20), world.pace.sent(20)
+    world.now = 0.1
+
+    world.pace.refused(early, 0, 9.0)
+    world.pace.refused(late, 0, 2.0)
+
+    assert 9.0 == pytest.approx(world.pace.told())
+
+
+def test_what_was_under_way_when_it_was_refused_teaches_nothing():
+    """Eight calls at once are one refusal."""
+    one, eight = World(), World()
+    for world, calls in ((one, 1), (eight, 8)):
+        sent = [world.pace.sent(20) for _ in range(8)]
+        world.now = 0.5
+        for call in sent[:calls]:
+            world.pace.refused(call, 5, 2.0)
+        world.now += 2.5
+
+    assert one.pace.wait(20) == pytest.approx(eight.pace.wait(20))
+    assert one.pace.size == eight.pace.size
+
+
+def test_told_nothing_the_wait_doubles_while_nothing_is_accepted():
+    """1, 2, 4 ... seconds, up to the longest; an acceptance begins anew."""
+    world = World()
     waits = []
-    for _ in range(2000):
-        bucket.time += pace.wait(20)
-        sent_at = pace.sent(20)
-        pace.accepted(20)
-        waits.append(20 / max(1e-9, pace.wait(20)))
-        assert sent_at == bucket.time
+    for _ in range(7):
+        world.refused(told=None)
+        waits.append(round(world.pace.told(), 6))
+    world.accepted()
+    world.refused(told=None)
 
-    assert 80 < learned < 120
-    assert waits[-1] > 2 * learned
+    assert [1, 2, 4, 8, 16, LONGEST_BACKOFF, LONGEST_BACKOFF] == waits
+    assert 1.0 == pytest.approx(world.pace.told())
 
 
-def test_everybody_waits_as_told_and_one_throttling_halves_the_calls_once():
-    """Answers to calls that were under way when it happened tell nothing new."""
-    now = 100.0
-    pace = Pace(8, lambda: now)
-    for _ in range(8):
-        pace.accepted(20)
-    sent = [pace.sent(20) for _ in range(3)]
-    now = 101.0
+def test_after_a_refusal_one_call_at_a_time_again():
+    """Whether Graph takes more is found out anew."""
+    world = World()
+    for _ in range(5):
+        world.accepted()
 
-    for at, told in zip(sent, (1, 5, 2), strict=True):
-        pace.throttled(at, 0, told)
+    world.refused(taken=3)
 
-    assert (4, 5.0) == (pace.allowed, pace.told())
+    assert 1 == world.pace.calls
+
+
+def test_the_next_pace_lies_between_what_was_accepted_and_what_was_refused():
+    """First what was accepted a second; then each refusal narrows the gap."""
+    world = World()
+    for _ in range(10):
+        world.accepted()  # 200 a second
+    world.refused(told=1.0)
+    world.now += 1.0 + 1e-9
+    first = 20 / max(world.pace.wait(20), 1e-9)
+
+    assert 100 < first < 200 + 1
+
+
+def test_a_limit_that_is_met_is_held_and_tried_beyond_later():
+    """Right after a refusal it keeps to the limit; left in peace it climbs past it."""
+    world = World()
+    world.accepted()
+    for _ in range(6):  # a Graph that grants 40 a second, and keeps nothing
+        world.refused(taken=20, told=1.0)
+        begun = world.now
+        while world.now < begun + 6:
+            world.accepted(seconds=0.5)
+    world.refused(told=1.0)
+    world.now += 1.0
+
+    soon = world.pace.wait(20)
+    for _ in range(4000):
+        world.accepted(seconds=0.05)
+
+    assert soon > 0
+    assert 0.0 == pytest.approx(world.pace.wait(1), abs=0.05)
+
+
+def test_batches_get_smaller_when_nothing_at_all_is_granted():
+    """So many at once may never be granted."""
+    world = World()
+    world.accepted()
+
+    for _ in range(3):
+        world.refused(taken=0, told=1.0)
+
+    assert 1 <= world.pace.size < 20
+
+
+def test_a_pause_for_another_reason_is_a_wait_too():
+    """After a lost call nobody hurries."""
+    world = World()
+
+    world.pace.pause(3.0)
+
+    assert (3.0, 3.0) == (world.pace.told(), world.pace.wait(20))

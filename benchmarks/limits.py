@@ -1,0 +1,473 @@
+"""The limiter matrix: how long a drain takes against a Graph that throttles, in virtual time.
+
+    python -m benchmarks.limits
+
+The client is the real one, batches.py and pace.py. What is simulated is Graph and the time.
+The bound is a client that knows the limiter: it is never refused, so that no wait is ever told to
+it, and it has 8 calls of 20 requests in flight at most.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+import statistics
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from deadline import Deadline
+from graph import GraphError, GraphThrottled
+from reprocess_timer.batches import Ended, drain
+from reprocess_timer.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+CALLS, SIZE = 8, 20
+SEEDS = (1, 2, 3)
+GIVEN_UP = 12  # times the bound; then a drain counts as not finished
+MOST = 24000  # requests in a cell
+OTHER = 5  # requests that another client sends at once
+LATENCIES = (0.02, 0.1, 0.5)
+
+type Told = Literal["rounded up", "exact", "10 s", "nothing", "a date"]
+type Refuses = Literal["some", "all or none", "the $batch"]
+type Ends = Ended[int, None]
+
+
+# -- limiters: each is asked at times that only go forward --
+
+
+class Limiter(Protocol):
+    def room(self, now: float) -> float:
+        """Return how many requests would be granted now."""
+
+    def take(self, count: int) -> None:
+        """Grant so many."""
+
+    def wait(self, count: int) -> float:
+        """Return in how many seconds so many will be granted, by all that is known now."""
+
+
+class Unlimited:
+    def room(self, now: float) -> float:
+        return math.inf
+
+    def take(self, count: int) -> None:
+        pass
+
+    def wait(self, count: int) -> float:
+        return 0.0
+
+
+class Bucket:
+    """A token bucket. At `changes_at` its rate becomes another. A client beside us may take half."""
+
+    def __init__(
+        self,
+        rate: float,
+        kept: float,
+        level: float,
+        changes_at: float = math.inf,
+        next_rate: float = 0.0,
+        shared: bool = False,
+    ) -> None:
+        self.rate, self.kept, self.level = rate, kept, level
+        self.changes_at, self.next_rate = changes_at, next_rate
+        self.every = OTHER / (rate / 2) if shared else math.inf
+        self.other_at = self.every
+        self.at = 0.0
+
+    def _fill(self, now: float) -> None:
+        if now >= self.changes_at:
+            until, self.changes_at = self.changes_at, math.inf
+            self._fill(until)
+            self.rate = self.next_rate
+        self.level = min(self.kept, self.level + self.rate * (now - self.at))
+        self.at = now
+
+    def room(self, now: float) -> float:
+        while now >= self.other_at:
+            self._fill(self.other_at)
+            self.level -= max(0.0, min(self.level, OTHER))
+            self.other_at += self.every
+        self._fill(now)
+        return self.level
+
+    def take(self, count: int) -> None:
+        self.level = max(-self.kept, self.level - count)
+
+    def wait(self, count: int) -> float:
+        return (min(count, self.kept) - self.level) / self.rate
+
+
+class Window:
+    """So many in each window of so many seconds; the first has three tenths of it behind it."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self.limit, self.seconds = limit, seconds
+        self.used = 0
+        self.ends_at = 0.7 * seconds
+        self.at = 0.0
+
+    def room(self, now: float) -> float:
+        self.at = now
+        if now >= self.ends_at:
+            self.ends_at += self.seconds * (1 + (now - self.ends_at) // self.seconds)
+            self.used = 0
+        return self.limit - self.used
+
+    def take(self, count: int) -> None:
+        self.used += count
+
+    def wait(self, count: int) -> float:
+        return self.ends_at - self.at
+
+
+class Sliding:
+    """So many within the last so many seconds."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self.limit, self.seconds = limit, seconds
+        self.granted: deque[tuple[float, int]] = deque()
+        self.used = 0
+        self.at = 0.0
+
+    def room(self, now: float) -> float:
+        self.at = now
+        while self.granted and self.granted[0][0] <= now - self.seconds:
+            self.used -= self.granted.popleft()[1]
+        return self.limit - self.used
+
+    def take(self, count: int) -> None:
+        if count:
+            self.granted.append((self.at, count))
+            self.used += count
+
+    def wait(self, count: int) -> float:
+        free, at = self.limit - self.used, self.at - self.seconds
+        granted = iter(self.granted)
+        while free < count:
+            at, freed = next(granted)
+            free += freed
+        return at + self.seconds - self.at
+
+
+# -- Graph --
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of limiter, latency and size."""
+
+    name: str
+    limiter: Callable[[], Limiter]
+    count: int
+    latency: float = 0.1  # seconds; each call's own is up to a quarter off
+    told: Told = "rounded up"
+    refuses: Refuses = "some"
+    costs: int = 0  # what the limiter counts of a refused request
+    at_once: int = CALLS
+    poisoned: bool = False  # one request in the middle is refused always
+    listing: float = 0.0  # seconds that the list takes before the first POST
+
+    def __str__(self) -> str:
+        return f"{self.name}; {self.count:,} at {self.latency:g} s, told {self.told}"
+
+    @property
+    def holds_two_batches(self) -> bool:
+        limiter = self.limiter()
+        return not isinstance(limiter, Bucket) or limiter.kept >= 2 * SIZE
+
+
+class Simulated:
+    """Graph, the clock, the workers, and the work: reprocessing, of which nothing takes time."""
+
+    def __init__(self, cell: Cell, seed: int) -> None:
+        self.cell = cell
+        self.now = self.last_accepted = 0.0
+        self.begun_at: float | None = None
+        self.accepted = self.refused = self.broken_waits = 0
+        self._limiter = cell.limiter()
+        self._random = random.Random(f"{cell} {seed}").random
+        self._poison = cell.count // 2 if cell.poisoned else -1
+        self._told_until = 0.0
+        self._arrived = 0.0  # the last call, in seconds since the first POST
+        self._answer = (0.0, 0.0)  # of the call that is being sent: when it comes, what it tells
+        self._flight: list[tuple[float, int, float, Ends]] = []
+        self._number = itertools.count()
+
+    def clock(self) -> float:
+        return self.now
+
+    def workers(self, most: int) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def submit(self, call: Callable[[], Ends]) -> None:
+        self._answer = (self.now, 0.0)
+        ended = call()
+        at, tells = self._answer
+        heapq.heappush(self._flight, (at, next(self._number), tells, ended))
+
+    def finished(self, seconds: float) -> list[Ends]:
+        if not self._flight or self._flight[0][0] > self.now + seconds:
+            self.now += seconds
+            return []
+        self.now, _, tells, ended = heapq.heappop(self._flight)
+        self._told_until = max(self._told_until, self.now + tells)
+        return [ended]
+
+    def prepare(self, items: Sequence[int]) -> Sequence[int]:
+        return items
+
+    def send(
+        self, items: Sequence[int], deadline: Deadline, *, batched: bool
+    ) -> Sequence[GraphError | None]:
+        """Decide what is granted at the moment of arrival; calls arrive in the order of sending."""
+        cell, count = self.cell, len(items)
+        self.broken_waits += self.now < self._told_until
+        self.begun_at = self.now if self.begun_at is None else self.begun_at
+        half = cell.latency * (0.375 + 0.25 * self._random())
+        self._arrived = max(self._arrived, self.now - self.begun_at + half)
+        answer_at = self.begun_at + self._arrived + half
+        busy = cell.at_once < CALLS and len(self._flight) >= cell.at_once
+        room = self._limiter.room(self._arrived)
+        granted = 0 if busy or room <= 0 else int(min(count, room + 1e-9))
+        if granted < count and cell.refuses != "some":
+            granted = 0
+        self._limiter.take(granted)
+        wait = cell.latency
+        if granted < count and not busy:
+            wait = self._limiter.wait(1 if cell.refuses == "some" else count)
+        error = GraphThrottled("", status=429, told_wait=self._told(wait))
+        outcomes: list[GraphError | None] = [None] * granted + [error] * (count - granted)
+        if self._poison in items:
+            outcomes[items.index(self._poison)] = error
+        accepted = outcomes.count(None)
+        self._limiter.take(cell.costs * (count - accepted))
+        self._answer = (answer_at, (error.told_wait or 0.0) if accepted < count else 0.0)
+        self.accepted += accepted
+        self.refused += count - accepted
+        if accepted:
+            self.last_accepted = max(self.last_accepted, answer_at)
+        elif cell.refuses == "the $batch":
+            raise error
+        return outcomes
+
+    def _told(self, wait: float) -> float | None:
+        match self.cell.told:
+            case "rounded up":
+                return max(1.0, math.ceil(wait))
+            case "exact":
+                return max(0.001, wait)
+            case "10 s":
+                return 10.0
+            case "a date":
+                return max(1.0, math.ceil(self._arrived + wait) - math.floor(self._arrived))
+        return None
+
+
+def bound(cell: Cell) -> float:
+    """Return the seconds from first POST to last 202 of a client that knows the limiter."""
+    limiter, largest = cell.limiter(), SIZE
+    if isinstance(limiter, Bucket):
+        largest = max(1, min(SIZE, int(limiter.kept)))
+        if limiter.every < math.inf:  # the other client's half is not ours
+            limiter = Bucket(limiter.rate / 2, limiter.kept, limiter.level)
+    left, arrived = cell.count - cell.poisoned, 0.0
+    calls = [0.0] * min(CALLS, cell.at_once)
+    while left > 0:
+        count = min(left, largest)
+        arrived = max(arrived, calls[0] + cell.latency / 2)
+        while limiter.room(arrived) < count - 1e-9:
+            arrived += max(limiter.wait(count), 1e-6)
+        limiter.take(count)
+        left -= count
+        heapq.heapreplace(calls, arrived + cell.latency / 2)
+    return max(calls)
+
+
+# -- one drain, many drains --
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one cell, the mean of its seeds."""
+
+    cell: Cell
+    ratio: float  # of the drain to the bound
+    refused: float  # answers of 429, of all
+    unfinished: int
+    broken_waits: int
+
+
+def run(cell: Cell, seed: int) -> Result:
+    best, graph = bound(cell), Simulated(cell, seed)
+    pace = Pace(CALLS, SIZE, graph.clock)
+    graph.now += cell.listing
+    deadline = Deadline(GIVEN_UP * best + 5, graph.clock)
+    drain(
+        range(cell.count),
+        graph,
+        pace=pace,
+        deadline=deadline,
+        clock=graph.clock,
+        workers=graph.workers,
+    )
+    finished = graph.accepted == cell.count - cell.poisoned
+    took = (graph.last_accepted if finished else graph.now) - (graph.begun_at or 0.0)
+    refused = graph.refused / (graph.accepted + graph.refused)
+    return Result(cell, took / best, refused, not finished, graph.broken_waits)
+
+
+def run_seeds(cell: Cell, seeds: Sequence[int] = SEEDS) -> Result:
+    results = [run(cell, seed) for seed in seeds]
+    return Result(
+        cell,
+        statistics.mean(result.ratio for result in results),
+        statistics.mean(result.refused for result in results),
+        sum(result.unfinished for result in results),
+        sum(result.broken_waits for result in results),
+    )
+
+
+# -- the cells --
+
+
+def bucket(name: str, rate: float, kept: float, level: float, seconds: float, **more: Any) -> Cell:
+    """A token bucket, and as many requests as it grants in so many seconds."""
+    special = {key: more.pop(key) for key in ("changes_at", "next_rate", "shared") if key in more}
+    later = special.get("next_rate", rate) * max(0.0, seconds - special.get("changes_at", seconds))
+    granted = rate * min(seconds, special.get("changes_at", seconds)) + later
+    count = int(level + granted / (2 if special.get("shared") else 1))
+    name = f"{name} of {rate:g}/s that keeps {kept:g} and has {level:g}"
+    return Cell(name, lambda: Bucket(rate, kept, level, **special), min(count, MOST), **more)
+
+
+def window(limit: int, seconds: float, **more: Any) -> Iterator[Cell]:
+    """A fixed and a sliding one, for as many as some windows grant."""
+    count = int(limit * (4.5 if seconds < 100 else 2.5))
+    yield Cell(f"window, {limit:,} in {seconds:g} s", lambda: Window(limit, seconds), count, **more)
+    yield Cell(f"sliding window, {limit:,} in {seconds:g} s", lambda: Sliding(limit, seconds), count, **more)  # fmt: skip
+
+
+def matrix() -> Iterator[Cell]:
+    lasting = itertools.cycle((5.0, 30.0, 120.0, 12.0, 60.0, 400.0, 20.0))
+    listing = itertools.cycle((0.0, 2.1, 10.0, 5.0))
+    for rate in (5, 20, 100, 400, 2000):
+        latency = 0.02 if rate == 2000 else 0.1  # else there are not enough calls to be throttled
+        for kept in (20, rate / 2, 2 * rate, 10 * rate):
+            for part in (0.0, 0.2, 1.0):
+                yield bucket("bucket", rate, kept, int(part * kept), next(lasting), latency=latency, listing=next(listing))  # fmt: skip
+    tells: tuple[Told, ...] = ("exact", "nothing", "a date")
+    for rate in (20, 100, 400):
+        for kept in (20, 2 * rate, 10 * rate):
+            for latency in (0.02, 0.5):
+                yield bucket("bucket", rate, kept, 0, next(lasting), latency=latency)
+        for kept in (rate / 2, 2 * rate, 10 * rate):
+            for told in tells:
+                yield bucket("bucket", rate, kept, min(80, kept), next(lasting), told=told)
+            yield replace(bucket("bucket", rate, kept, min(80, kept), 60, told="10 s"), count=int(240 * rate))  # fmt: skip
+    for limit, seconds in ((100, 10), (1000, 60), (3000, 300)):
+        for latency in LATENCIES:
+            yield from window(limit, seconds, latency=latency)
+        for told in ("exact", "nothing", "10 s"):
+            yield from window(limit, seconds, told=told)
+    for rate in (20, 100, 400):
+        for kept in (rate, 4 * rate):
+            yield bucket("bucket, a refusal costs a token,", rate, kept, kept / 2, next(lasting), costs=1)  # fmt: skip
+            yield bucket("bucket, all or none,", rate, kept, kept / 2, next(lasting), refuses="all or none")  # fmt: skip
+            yield bucket("bucket, $batch refused,", rate, kept, kept / 2, next(lasting), refuses="the $batch")  # fmt: skip
+            yield bucket("bucket, another takes half,", rate, kept, kept / 2, 60, shared=True)
+            for factor in (0.5, 2):
+                yield bucket(f"bucket, {factor:g} times from half-way,", rate, kept, 0, 60, changes_at=30, next_rate=factor * rate)  # fmt: skip
+    for latency in LATENCIES:
+        for at_once in (2, 4):
+            yield Cell(f"{at_once} at once", Unlimited, int(400 * at_once / latency), latency, at_once=at_once)  # fmt: skip
+        for count in (1000, 4000):
+            yield Cell("no throttling", Unlimited, count, latency)
+    yield Cell("one refused always, no throttling", Unlimited, 10000, poisoned=True)
+    yield bucket("one refused always, bucket", 100, 100, 50, 30, poisoned=True)
+    yield bucket("one refused always, bucket", 400, 800, 0, 30, poisoned=True)
+    yield replace(next(window(1000, 60)), name="one refused always, window", poisoned=True)
+
+
+def random_cells(count: int = 150, seed: int = 8) -> Iterator[Cell]:
+    """Combinations that nothing was tuned to."""
+    draw = random.Random(seed)
+
+    def between(low: float, high: float) -> float:
+        return float(low * (high / low) ** draw.random())
+
+    told: tuple[Told, ...] = ("rounded up", "exact", "nothing", "a date", "10 s")
+    for _ in range(count):
+        rate, latency, seconds = between(5, 1000), between(0.02, 0.5), between(5, 600)
+        kept = between(10, 10 * rate + 20)
+        more: dict[str, Any] = {"latency": latency, "listing": 10 * draw.random()}
+        more["told"] = draw.choice(told)
+        if more["told"] == "10 s":
+            seconds = max(seconds, 120.0)  # else one such wait is most of the drain
+        kind = draw.random()
+        if kind < 0.15:
+            limit = int(between(50, 3000))
+            yield draw.choice(list(window(limit, max(10.0, limit / rate), **more)))
+            continue
+        if kind < 0.35:
+            more["refuses"] = draw.choice(("all or none", "the $batch"))
+        elif kind < 0.45:
+            more["costs"] = 1
+        elif kind < 0.55:
+            more["shared"] = True
+        elif kind < 0.65:
+            more |= {"changes_at": seconds / 2, "next_rate": rate * between(0.4, 2.5)}
+        yield bucket("bucket", rate, kept, draw.random() * kept, seconds, **more)
+
+
+# -- the figures --
+
+
+def figures(title: str, results: Sequence[Result]) -> dict[str, Any]:
+    ratios = sorted(result.ratio for result in results)
+    p90 = ratios[int(0.9 * len(ratios))]
+    two = max(result.ratio for result in results if result.cell.holds_two_batches)
+    refused = statistics.median(result.refused for result in results)
+    unfinished = sum(result.unfinished for result in results)
+    return {
+        f"{len(results)} {title}: drain over the bound, median / p90 / worst": f"{statistics.median(ratios):.3f} / {p90:.2f} / {ratios[-1]:.2f}",
+        "  worst where the bucket holds two batches": round(two, 2),
+        "  over 1.25 / not finished / told waits broken": f"{sum(ratio > 1.25 for ratio in ratios)} / {unfinished} / {sum(result.broken_waits for result in results)}",
+        "  answers of 429, median": f"{refused:.1%}",
+    }
+
+
+def measure() -> dict[str, Any]:
+    return figures("limiters", [run_seeds(cell) for cell in matrix()]) | {
+        f"random {name.strip()}" if name.startswith("  ") else name: value
+        for name, value in figures(
+            "random limiters", [run(cell, 1) for cell in random_cells()]
+        ).items()
+    }
+
+
+def main() -> None:
+    for title, results in (
+        ("limiters", [run_seeds(cell) for cell in matrix()]),
+        ("random limiters", [run(cell, 1) for cell in random_cells()]),
+    ):
+        for name, value in figures(title, results).items():
+            print(f"{name}: {value}")
+        for result in sorted(results, key=lambda one: -one.ratio)[:10]:
+            print(f"    {result.ratio:.2f}, {result.refused:.1%} of 429: {result.cell}")
+
+
+if __name__ == "__main__":
+    main()
