@@ -17,7 +17,6 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import attempts
 import graph
@@ -54,7 +53,7 @@ def main(kills: int = 0, within: float = 1.0, instances: int = 1, advanced: floa
     sys.stdout.flush()
     killed = 0
     if kills:  # half a line of one that is killed would spoil the next one's
-        sys.stdout = Path(os.devnull).open("w")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while killed < kills:
         child = start(advanced)
         time.sleep(random.uniform(0.0, within))
