@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 SHORTEST_WAIT = 1.0  # second; `Retry-After` counts whole ones
 LONGEST_BACKOFF = 30.0  # seconds; of a wait of our own choosing
 FIRST_RATE = 20.0  # requests a second, if the very first call is refused: one batch
-FIRST_CLIMB = 20.0  # times the time of an answer: as long as it takes to hear of it in time
+FIRST_CLIMB = 25.0  # times the time of an answer: as long as it takes to hear of it in time
 LONGER = 3.0  # times as long as the last one is a climb
 LONGEST_CLIMB = 30.0  # waits; so that trying for more costs a thirtieth of the time at most
 QUICKEST_ANSWER = 0.1  # seconds; a climb is planned for answers as slow as this at least
-UP = 0.7  # of the way, in ratio, from the goodput to the pace that was refused
+UP = 0.75  # of the way, in ratio, from the goodput to the pace that was refused
 MARGIN = 0.98  # at the very limit, chance alone brings a refusal
 WASTE = 1.5  # times the goodput was sent when refused: a third of the grants was lost in the wait
-SPARE = 2.0  # times as large as just needed is the smallest call
+SPARE = 3.0  # times as large as just needed is the smallest call
 
 
 @dataclass(frozen=True, slots=True)
