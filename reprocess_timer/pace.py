@@ -37,7 +37,7 @@ SHORTEST_WAIT = 1.0  # second; `Retry-After` counts whole ones
 LONGEST_BACKOFF = 30.0  # seconds; of a wait of our own choosing
 FIRST_RATE = 20.0  # requests a second, if the very first call is refused: one batch
 FIRST_CLIMB = 25.0  # times the time of an answer: as long as it takes to hear of it in time
-LONGER = 4.0  # times as long as the last one is a climb
+LONGER = 3.0  # times as long as the last one is a climb
 LONGEST_CLIMB = 30.0  # waits; so that trying for more costs a thirtieth of the time at most
 QUICKEST_ANSWER = 0.1  # seconds; a climb is planned for answers as slow as this at least
 UP = 0.75  # of the way, in ratio, from the goodput to the pace that was refused
@@ -132,7 +132,7 @@ class Pace:
             self._backoff = SHORTEST_WAIT if self._taken else longer
         seconds = self._backoff if told is None else max(told, SHORTEST_WAIT)
         self._resume_at = max(self._resume_at, now + seconds)
-        self._level = float(self._largest)
+        self._level = 0.0
         if not news:
             return
         if self._refused_at is None:

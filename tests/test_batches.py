@@ -305,3 +305,15 @@ def test_threads_carry_the_context_and_the_end_of_every_call():
 
     assert {("an invocation", False, True)} == seen
     assert 40 == [outcome for _, outcome in drained.outcomes].count(OK)
+
+
+def test_where_only_the_first_of_a_call_are_granted_nobody_is_given_up():
+    """Calls get smaller, and everyone has its turn at the front of one."""
+
+    def half(items):
+        granted = (len(items) + 1) // 2
+        return [OK] * granted + [held()] * (len(items) - granted)
+
+    drained = Calls(half).drain(range(300))
+
+    assert [OK] * 300 == [outcome for _, outcome in drained.outcomes]
