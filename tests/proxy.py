@@ -91,7 +91,7 @@ class Proxy:
         self._ended.set()
         self.refuse()
         for thread in self._threads:
-            thread.join()
+            thread.join(5.0)  # all have been told to end, and none keeps the process
 
     # -- rules --
 

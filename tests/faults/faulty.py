@@ -70,6 +70,8 @@ class FaultyProxy(Proxy):
         with self._lock:
             self._open.add(raw)
         with contextlib.suppress(OSError, ValueError), self._wrapped(raw) as client:
+            with self._lock:
+                self._open.add(client)  # the one that is wrapped has no connection any more
             requests = client.makefile("rb")
             while request := message(requests):
                 fault = self._fault_of(request)
@@ -80,6 +82,8 @@ class FaultyProxy(Proxy):
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
             requests.close()
+            with self._lock:
+                self._open.discard(client)
         with self._lock:
             self._open.discard(raw)
 
