@@ -401,8 +401,8 @@ def matrix() -> Iterator[Cell]:
     yield replace(next(window(1000, 60)), name="one refused always, window", poisoned=True)
 
 
-def random_cells(count: int = 150, seed: int = 8) -> Iterator[Cell]:
-    """Combinations that nothing was tuned to."""
+def random_cells(count: int = 150, seed: int = 21) -> Iterator[Cell]:
+    """Combinations drawn at random. No constant of the pace was chosen by this seed."""
     draw = random.Random(seed)
 
     def between(low: float, high: float) -> float:

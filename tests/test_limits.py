@@ -24,7 +24,7 @@ def test_a_drain_keeps_to_a_limit_that_nobody_publishes():
     assert statistics.median(result.refused for result in results) < 0.05
 
 
-def test_limits_that_nothing_was_tuned_to_are_survived():
+def test_limits_drawn_at_random_are_survived():
     """Random ones: every drain ends, and no told wait is broken."""
     results = [run(cell, 1) for cell in list(random_cells())[::EVERY]]
 
