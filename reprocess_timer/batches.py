@@ -237,24 +237,27 @@ class _Drain[T, R]:
         """Make one call, on a worker. It only reads what the deciding thread writes."""
         try:
             prepared = self._work.prepare([item.content for item in items])
+            pairs = list(zip(items, prepared, strict=True))
         except Exception as error:  # the caller's own, such as the table's
             return Ended(sent, batched, items, [], None, error)
-        pairs = list(zip(items, prepared, strict=True))
         aside = [(item.content, one.outcome) for item, one in pairs if isinstance(one, Aside)]
         ready = [Item(one, item.refusals) for item, one in pairs if not isinstance(one, Aside)]
         if not ready or self._pace.told():  # told meanwhile
             return Ended(sent, batched, ready, aside, None)
         contents = [item.content for item in ready]
         within = Deadline(CALL_SECONDS, self._clock)
+        broken = None
+        answer: Sequence[R | GraphError] | GraphError
         try:
-            return Ended(
-                sent, batched, ready, aside, self._work.send(contents, within, batched=batched)
-            )
+            answer = self._work.send(contents, within, batched=batched)
+            if len(answer) != len(ready):
+                raise ValueError(f"{len(answer)} answers to {len(ready)} requests")
         except GraphError as error:
-            return Ended(sent, batched, ready, aside, error)
-        except Exception as error:  # as above; what is sent may have arrived
-            lost = GraphFailed(f"the call broke off: {type(error).__name__}", lost=True)
-            return Ended(sent, batched, ready, aside, lost, error)
+            answer = error
+        except Exception as error:  # as above; what was sent may have arrived
+            broken = error
+            answer = GraphFailed(f"the call broke off: {type(error).__name__}", lost=True)
+        return Ended(sent, batched, ready, aside, answer, broken)
 
     def _take_in(self, ended: Ended[T, R]) -> None:
         self.outcomes += ended.aside

@@ -86,6 +86,50 @@ def test_what_is_throttled_goes_to_the_back_and_everybody_waits_as_told():
     assert calls.sent[1][0] >= 0.1 + 7.0
 
 
+def test_of_the_waits_told_within_a_batch_the_longest_counts():
+    """Whatever their order."""
+    calls = Calls(in_turn(lambda items: [held(2.0), held(7.0), held(1.0)] + [OK] * 17))
+
+    calls.drain(range(20))
+
+    assert calls.sent[1][0] >= 0.1 + 7.0
+
+
+def test_what_is_told_while_a_call_is_made_ready_holds_it_back():
+    """It goes when the wait is over, as it was prepared."""
+    calls = Calls(all_ok)
+
+    def claim(items):
+        if calls.now < 1.0:
+            calls.pace.pause(5.0)
+        return [f"{item}'" for item in items]
+
+    calls.prepared = claim
+    drained = calls.drain(["a"])
+
+    assert [("a''", OK)] == drained.outcomes
+    assert [5.0] == [round(at) for at, *_ in calls.sent]
+
+
+def test_a_503_is_a_wait_of_everybodys_and_an_outcome():
+    """It may have been carried out, so it is not sent again."""
+    gone = GraphThrottled("busy", status=503, told_wait=4.0, lost=True)
+    calls = Calls(in_turn(lambda items: [gone] + [OK] * 19))
+
+    drained = calls.drain(range(40))
+
+    assert [gone] + [OK] * 39 == [outcome for _, outcome in drained.outcomes]
+    assert (2, 0) == (len(calls.sent), drained.throttled)
+    assert calls.sent[1][0] >= 4.1
+
+
+def test_a_batch_refused_whole_counts_against_none_of_it():
+    """Only who is refused while others are accepted is given up."""
+    drained = Calls(in_turn(*[held()] * 40)).drain(range(4))
+
+    assert [OK] * 4 == [outcome for _, outcome in drained.outcomes]
+
+
 @pytest.mark.parametrize("batched", [True, False])
 def test_a_wait_told_to_a_whole_call_is_everybodys(batched):
     """Of the $batch itself, and of single calls."""
@@ -132,6 +176,29 @@ def test_a_batch_that_is_not_accepted_becomes_single_calls_said_once(caplog):
         (len(items), batched) for _, items, batched, _ in calls.sent
     ]
     assert 1 == len(caplog.messages)
+
+
+def test_batches_under_way_together_that_are_not_accepted_are_said_once(caplog):
+    """The second says nothing new."""
+    refused = BatchNotAccepted("no batch", status=400)
+    calls = Calls(in_turn(OK, refused, refused))
+
+    drained = calls.drain(range(60))
+
+    assert 60 == len(drained.outcomes)
+    assert [20, 20, 20, 1] == [len(items) for _, items, *_ in calls.sent][:4]
+    assert 1 == len(caplog.messages)
+
+
+def test_after_a_lost_call_one_at_a_time_until_one_is_accepted():
+    """So that an outage costs few requests."""
+    calls = Calls(all_ok, most=4)
+    calls.answer = lambda items: LOST if 0.95 < calls.now < 2.5 else [OK] * len(items)
+
+    calls.drain(range(4000))
+
+    after = [at for at, *_ in calls.sent if at > 1.2]
+    assert [1, 1, 4] == [after.count(at) for at in sorted(set(after))][:3]
 
 
 def test_a_lost_call_is_an_outcome_of_each_of_its_items():
@@ -273,6 +340,32 @@ def test_another_error_ends_it_and_what_was_done_is_told():
 
     assert ([(n, OK) for n in range(20)], broken) == (drained.outcomes, drained.broken)
     assert list(range(20, 60)) == drained.unsent
+
+
+@pytest.mark.parametrize("wrong", ["prepare", "send"])
+def test_work_that_loses_an_item_ends_it_and_nothing_hangs(wrong):
+    """A fault of our own, on a real thread: what was sent may have arrived, the rest was not sent."""
+
+    class Work:
+        def prepare(self, items):
+            return items[1:] if wrong == "prepare" else items
+
+        def send(self, items, deadline, *, batched):
+            return [OK] * (len(items) - 1)
+
+    from deadline import Deadline
+
+    drained = drain(
+        range(3),
+        Work(),
+        pace=Pace(1, 20, lambda: 0.0),
+        deadline=Deadline(60),
+        clock=lambda: 0.0,
+    )
+
+    assert isinstance(drained.broken, ValueError)
+    lost = [item for item, outcome in drained.outcomes if outcome.lost]
+    assert ([0, 1, 2] if wrong == "send" else [], [0, 1, 2]) == (lost, lost + drained.unsent)
 
 
 def test_threads_carry_the_context_and_the_end_of_every_call():
