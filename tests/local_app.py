@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,17 @@ class App(Local):
         connection.close()
         names = {name.lower(): value for name, value in answer.getheaders()}
         return Reply(answer.status, names, json.loads(raw) if raw else None)
+
+    def line(self, event: str, reply: Reply) -> dict[str, Any]:
+        """Return the one log line of an event about a reply, which may come after the reply."""
+        own = reply.headers["x-correlation-id"]
+        for _ in range(100):
+            found = [one for one in self.logged(event) if one["correlationId"] == own]
+            if found:
+                break
+            time.sleep(0.05)
+        (line,) = found
+        return line
 
     def reprocess(self, request_id: str, query: str = "") -> Reply:
         return self.call("POST", f"/api/requests/{request_id}/reprocess{query}")

@@ -85,7 +85,8 @@ def logged():
     with App(settings=settings, graph_options=("--requests", "0")) as app:
         quiet(app)
         live_through(app)
-        lines = [*app.lines, *wait_for_graph(app)]
+        later = wait_for_graph(app)
+        lines = [*app.lines, *later]  # only now: a line comes after its answer
     found = defaultdict(list)
     for line in lines:
         if '{"event": ' in line:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.calls import APP, OID, ROLE, USER, new, principal, problem
 from tests.e2e.conftest import EASY_AUTH, LINK_SECRET, started
+from tests.local_app import Reply
 
 PRINCIPAL = principal(("appid", APP), (OID, USER), ("idtyp", "app"), ("roles", ROLE))
 NO_ROLE = principal(("appid", APP), (OID, USER), ("idtyp", "app"))
@@ -233,18 +234,17 @@ def test_the_log_says_who_called_and_for_which_run(guarded):
     run = "08586102636111028709571538887CU01"
     path = f"/api/requests/{request_id}/reprocess"
     done = guarded.call("POST", path, key="", **PRINCIPAL, **{"x-ms-workflow-run-id": run})
-    _, polled, _ = ask("GET", done.headers["location"], {"x-ms-workflow-run-id": '"}, forged'})
+    polled = Reply(*ask("GET", done.headers["location"], {"x-ms-workflow-run-id": '"}, forged'}))
     refused = guarded.call("POST", path, key="", **NO_ROLE)
 
-    lines = {e["correlationId"]: e for e in guarded.logged("reprocess") + guarded.logged("status")}
-    line = lines[done.headers["x-correlation-id"]]
+    line = guarded.line("reprocess", done)
     assert (f"application {APP}", run, "accepted", request_id) == tuple(
         line[name] for name in ("caller", "workflowRunId", "outcome", "requestId")
     )
-    line = lines[polled["x-correlation-id"]]
+    line = guarded.line("status", polled)
     assert ("status link", "onItsWay") == (line["caller"], line["outcome"])
     assert "workflowRunId" not in line
-    line = lines[refused.headers["x-correlation-id"]]
+    line = guarded.line("reprocess", refused)
     assert (f"application {APP}", "forbidden", "the caller lacks CALLER_ROLE") == tuple(
         line[name] for name in ("caller", "outcome", "reason")
     )

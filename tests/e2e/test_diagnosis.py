@@ -61,8 +61,7 @@ def test_a_read_only_permission_is_found_before_anybody_is_hurt(own):
     assert "a guess from its roles" in found["detail"]
     assert "New-MgServicePrincipalAppRoleAssignment" in found["remedy"]
     assert "-AppRoleId 9acd699f-1e81-4958-b001-93b1d2506e19" in found["remedy"]
-    (line,) = own.logged("diagnosis")
-    assert ["permission"] == line["failedChecks"]
+    assert ["permission"] == own.line("diagnosis", reply)["failedChecks"]
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,6 @@ def ended(app, request_id):
         time.sleep(0.05)
 
 
-def logged(app, reply):
-    """The one log line about this reply."""
-    own = reply.headers["x-correlation-id"]
-    (line,) = [e for e in app.logged("webhook") if e["correlationId"] == own]
-    return line
-
-
 @pytest.mark.parametrize(
     ("sign", "secret"),
     [
@@ -82,7 +75,7 @@ def test_a_signed_webhook_is_accepted(linked, sign, secret):
     )
     assert reply.body["statusUrl"] == reply.headers["location"]
     assert ("accepted", f"webhook secret {secret}", request_id) == tuple(
-        logged(linked, reply)[name] for name in ("outcome", "caller", "requestId")
+        linked.line("webhook", reply)[name] for name in ("outcome", "caller", "requestId")
     )
 
 
@@ -202,7 +195,7 @@ def test_what_is_not_signed_as_it_should_be_is_401_without_detail(linked, header
 
     assert "The caller could not be identified." == problem(reply, "unauthorized", 401, None)
     assert [] == linked.control("GET", "log")["log"]
-    line = logged(linked, reply)
+    line = linked.line("webhook", reply)
     assert line["reason"]
     assert "caller" not in line
 
@@ -253,7 +246,7 @@ def test_without_secrets_a_webhook_needs_the_function_key(app):
     """The key alone is enough then, as on the other routes."""
     reply = post(app, payload(new(app)), {})
 
-    assert (202, "function key") == (reply.status, logged(app, reply)["caller"])
+    assert (202, "function key") == (reply.status, app.line("webhook", reply)["caller"])
 
 
 def test_no_secret_is_ever_logged(linked):
