@@ -40,6 +40,20 @@ def test_every_package_is_pinned_with_hashes(name):
     assert [] == [line for line in lines if not right.fullmatch(line)]
 
 
+def test_every_action_of_the_workflows_is_named_by_its_commit():
+    """A tag can be moved to other code, a commit cannot; which tag it was stands behind it."""
+    lines = [
+        line.strip().removeprefix("- ")
+        for path in (PROJECT / ".github" / "workflows").iterdir()
+        for line in path.read_text().splitlines()
+        if "uses:" in line
+    ]
+
+    assert lines
+    right = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+    assert [] == [line for line in lines if not right.fullmatch(line)]
+
+
 def test_the_tools_know_the_versions_that_are_deployed():
     """Where both need a package it is the same, so that one review of it is enough."""
     deployed, tools = (pins((PROJECT / one).read_text()) for one in (PINNED[0], PINNED[2]))
