@@ -15,13 +15,14 @@ So two numbers are learned, and the limit lies between them:
 
 The next pace begins between the two and climbs to the one that was refused; beyond that it climbs
 faster, since then the limit has been raised, or was never met. Each refusal narrows the gap, and
-gives the next climb three times as long: what is uncertain is tried out within seconds, what has
+gives the next climb four times as long: what is uncertain is tried out within seconds, what has
 been confirmed is held for long.
 
     first call     no pace; one call at a time, one more with each that is accepted
     first refusal  the pace is what was accepted a second until then
-    each refusal   one call at a time again; only what was sent after the last refusal was known
-                   teaches anything, the others were under way already
+    each refusal   one call at a time again, the first of them as soon as the wait is over; only
+                   what was sent after the last refusal was known teaches anything, the others
+                   were under way already
 """
 
 from __future__ import annotations
@@ -37,21 +38,22 @@ SHORTEST_WAIT = 1.0  # second; `Retry-After` counts whole ones
 LONGEST_BACKOFF = 30.0  # seconds; of a wait of our own choosing
 FIRST_RATE = 20.0  # requests a second, if the very first call is refused: one batch
 FIRST_CLIMB = 25.0  # times the time of an answer: as long as it takes to hear of it in time
-LONGER = 3.0  # times as long as the last one is a climb
+LONGER = 4.0  # times as long as the last one is a climb
 LONGEST_CLIMB = 30.0  # waits; so that trying for more costs a thirtieth of the time at most
 QUICKEST_ANSWER = 0.1  # seconds; a climb is planned for answers as slow as this at least
 UP = 0.75  # of the way, in ratio, from the goodput to the pace that was refused
 MARGIN = 0.98  # at the very limit, chance alone brings a refusal
 WASTE = 1.5  # times the goodput was sent when refused: a third of the grants was lost in the wait
-SPARE = 3.0  # times as large as just needed is the smallest call
+SPARE = 2.0  # times as large as just needed is the smallest call
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """When a call was sent, and the pace in requests a second at that moment."""
+    """When a call was sent, at which pace in requests a second, and whether it ended a wait."""
 
     at: float
     pace: float
+    first: bool
 
 
 class Pace:
@@ -72,7 +74,8 @@ class Pace:
         self._taken = 0  # requests, since that refusal
         self._answer = QUICKEST_ANSWER  # seconds that the last call took
         self._backoff = SHORTEST_WAIT / 2  # the last wait of our own choosing, doubled when needed
-        self._level = 0.0  # requests that may be sent at once, by our own pace
+        self._waited = False  # for a refusal, and nothing was sent since
+        self._level = 0.0  # requests that our own pace has let gather for one call
         self._level_at = -math.inf
 
     @property
@@ -107,8 +110,9 @@ class Pace:
         now = self._clock()
         if self._begun_at is None:
             self._begun_at = now
+        first, self._waited = self._waited, False
         self._level -= requests
-        return Sent(now, self._pace())
+        return Sent(now, self._pace(), first)
 
     def accepted(self, sent: Sent, taken: int) -> None:
         """Count a call of which nothing was refused; one more may be made at a time."""
@@ -132,9 +136,12 @@ class Pace:
             self._backoff = SHORTEST_WAIT if self._taken else longer
         seconds = self._backoff if told is None else max(told, SHORTEST_WAIT)
         self._resume_at = max(self._resume_at, now + seconds)
-        self._level = 0.0
+        self._level = float(self._largest)
+        self._waited = True
         if not news:
             return
+        if sent.first and taken:  # Graph keeps no more than this
+            self._size = min(self._size, taken)
         if self._refused_at is None:
             self._begin(now)
         elif self._taken:

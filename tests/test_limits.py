@@ -19,8 +19,8 @@ def test_a_drain_keeps_to_a_limit_that_nobody_publishes():
 
     assert 0 == sum(result.unfinished for result in results)
     assert 0 == sum(result.broken_waits for result in results)
-    assert statistics.median(ratios) < 1.1
-    assert ratios[int(0.9 * len(ratios))] < 1.5
+    assert statistics.median(ratios) < 1.06
+    assert ratios[int(0.9 * len(ratios))] < 1.4
     assert statistics.median(result.refused for result in results) < 0.05
 
 

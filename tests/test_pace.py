@@ -102,16 +102,45 @@ def test_after_a_refusal_one_call_at_a_time_again():
     assert 1 == world.pace.calls
 
 
-def test_the_next_pace_lies_between_what_was_accepted_and_what_was_refused():
-    """First what was accepted a second; then each refusal narrows the gap."""
+def rate(world):
+    """Return the requests a second that are sent now: the first call after a wait goes at once."""
+    world.now += world.pace.wait(20)
+    world.pace.sent(20)
+    return 20 / world.pace.wait(20)
+
+
+def test_after_a_told_wait_the_first_call_goes_at_once_and_the_others_at_the_pace():
+    """Graph itself said when it hears us again."""
+    world = World()
+    world.accepted()
+    world.refused(told=2.0)
+    world.now += 2.0 + 1e-9
+
+    assert 0.0 == world.pace.wait(20)
+    world.pace.sent(20)
+    assert world.pace.wait(20) > 0.0
+
+
+def test_the_first_pace_is_what_was_accepted_a_second():
+    """Ten calls of 20 in a second, and a tenth until the refusal was known; from there it climbs."""
     world = World()
     for _ in range(10):
-        world.accepted()  # 200 a second
+        world.accepted()
     world.refused(told=1.0)
-    world.now += 1.0 + 1e-9
-    first = 20 / max(world.pace.wait(20), 1e-9)
 
-    assert 100 < first < 200 + 1
+    assert 200 / 1.1 == pytest.approx(rate(world), rel=0.01)
+
+
+def test_the_next_pace_lies_between_what_was_accepted_and_what_was_refused():
+    """20 a second were accepted, the wait included, when 100 or so a second were refused."""
+    world = World()
+    world.refused(told=1.0)
+    world.now = 2.0
+    sent = world.pace.sent(20)
+    world.now = 2.1
+    world.pace.refused(sent, 20, 1.0)
+
+    assert 20 / 2.0 < rate(world) < sent.pace
 
 
 def test_a_limit_that_is_met_is_held_and_tried_beyond_later():
@@ -124,14 +153,23 @@ def test_a_limit_that_is_met_is_held_and_tried_beyond_later():
         while world.now < begun + 6:
             world.accepted(seconds=0.5)
     world.refused(told=1.0)
-    world.now += 1.0
 
-    soon = world.pace.wait(20)
+    soon = rate(world)
     for _ in range(4000):
         world.accepted(seconds=0.05)
 
-    assert soon > 0
-    assert 0.0 == pytest.approx(world.pace.wait(1), abs=0.05)
+    assert 20 < soon < 60
+    assert rate(world) > 1000
+
+
+def test_the_first_call_after_a_wait_shows_how_much_graph_keeps():
+    """Taken in part, it was too large: the next ones hold no more than what was taken."""
+    world = World()
+    world.refused(told=1.0)
+
+    world.refused(taken=7, told=1.0)
+
+    assert 1 <= world.pace.size <= 7
 
 
 def test_batches_get_smaller_when_nothing_at_all_is_granted():
