@@ -66,12 +66,12 @@ function ownPath(link) {
   return url.pathname + url.search;
 }
 
-/** Yield the list page by page. Raises Problem. */
-async function* listPages() {
+/** Yield the list page by page. Raises Problem; of an aborted `signal` what is yet to come is of no use. */
+async function* listPages(signal) {
   const asked = new Set();
   for (let path = "/api/requests?limit=1000"; path && !asked.has(path); ) {
     asked.add(path);
-    const page = await read(await call(path));
+    const page = await read(await call(path, { signal }));
     yield page;
     path = page.nextLink ? ownPath(page.nextLink) : "";
   }

@@ -6,6 +6,7 @@ const RETRY_SECONDS = 10; // after a lost connection
 let list = new List();
 let wanted = wantedFrom(location.hash);
 let loading = false;
+let reading = new AbortController(); // of the list
 let again = load; // what the button beside a problem does
 let tryAgain; // timer of the next try after one that failed
 let typing; // timer of a search that is being typed
@@ -46,8 +47,10 @@ async function load() {
   if (!hadList) view("loading");
   const slow = setTimeout(() => show(byId("slow")), 5000);
   const fresh = new List();
+  const { signal } = reading;
   try {
-    for await (const page of listPages()) {
+    for await (const page of listPages(signal)) {
+      if (signal.aborted) return;
       fresh.add(page);
       list = fresh;
       showList();
@@ -56,6 +59,7 @@ async function load() {
     showList();
     announce(`${count(list.rows.length, "failed request")} read`);
   } catch (problem) {
+    if (signal.aborted) return;
     if (!(problem instanceof Problem)) throw problem;
     if (problem.name === "unauthorized") showDoor();
     else if (hadList || fresh.rows.length) showBroken(problem, "The list could not be read", howOld());
@@ -107,6 +111,8 @@ function showDoor() {
 
 /** Leave nothing of the list in the page: whoever comes next may be somebody else. */
 function forget() {
+  reading.abort();
+  reading = new AbortController();
   run.clear();
   outcomes.clear();
   panel.close();

@@ -391,6 +391,26 @@ def test_the_key_is_nowhere_but_in_the_calls(reader, app):
     expect(page.locator("#door")).to_be_visible()
 
 
+def test_a_list_that_is_on_its_way_when_the_key_is_forgotten_is_not_shown(reader):
+    """Whoever comes next may be somebody else; nor does it keep the next key from being used."""
+    held = []
+    page = reader.see().page
+    page.route(LIST, lambda route: held.append((route, route.fetch())))
+    page.get_by_role("button", name="Refresh").click()
+    while not held:
+        page.wait_for_timeout(10)
+    page.get_by_role("button", name="Forget the key").click()
+    for route, answer in held:
+        route.fulfill(response=answer)
+    page.unroute(LIST)
+
+    page.wait_for_timeout(200)
+    expect(page.locator("#door")).to_be_visible()
+    expect(reader.rows()).to_have_count(0)
+    reader.give()
+    expect(page.locator("#list")).to_be_visible()
+
+
 def test_a_key_in_the_address_is_neither_used_nor_left_there(reader, app):
     """By habit, since the portal gives out addresses with `?code=`."""
     page = reader.page
