@@ -31,12 +31,12 @@ class Deadline:
         """Return the seconds left, at least 0."""
         return max(0.0, self._end - self._clock())
 
-    def within(self, seconds: float) -> Deadline:
+    def bounded(self, seconds: float) -> Deadline:
         """Return a deadline that ends in so many seconds, or with this one if that is earlier."""
         return Deadline(min(seconds, self.left()), self._clock)
 
 
-def within[T](seconds: float, function: Callable[[], T]) -> T:
+def bounded[T](seconds: float, function: Callable[[], T]) -> T:
     """Return what `function` returns, or raise what it raises. Raises TookTooLong.
 
     For what has no deadline of its own, such as the identity's endpoint or a table that is silent.

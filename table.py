@@ -26,7 +26,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableTransactionError, UpdateMode
 
-from deadline import TookTooLong, within
+from deadline import TookTooLong, bounded
 from events import INFO, event
 from settings import is_guid
 
@@ -310,7 +310,7 @@ class Patience:
     def _once[T](self, operation: Callable[[Mapping[str, Any]], T]) -> T:
         options, left = self._options(), self._deadline.left()
         try:  # an answer that drips in keeps every time-out from ending it
-            return within(left + GRACE, lambda: operation(options))
+            return bounded(left + GRACE, lambda: operation(options))
         except AzureError:
             raise
         except TookTooLong as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-from deadline import TookTooLong, within
+from deadline import TookTooLong, bounded
 from events import INFO, event
 from graph.answer import Answer, read_answer, told_wait
 from graph.errors import (
@@ -216,7 +216,7 @@ class Http:
             )
 
         try:
-            return within(left + GRACE, send)
+            return bounded(left + GRACE, send)
         except TookTooLong as error:
             raise TimeoutError("headers too slow") from error
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from azure.core.exceptions import AzureError
 from azure.identity import ManagedIdentityCredential
 
-from deadline import TookTooLong, within
+from deadline import TookTooLong, bounded
 from graph.errors import GraphDenied, GraphFailed, GraphTimeout
 from settings import is_guid
 
@@ -64,7 +64,7 @@ class ManagedIdentity:
     def token(self, deadline: Deadline, *, renew: bool = False) -> str:
         """Return a token, with `renew` not the cached one. Raises GraphDenied, GraphFailed."""
         try:
-            token = within(max(deadline.left(), 0.001), lambda: self._token(renew=renew))
+            token = bounded(max(deadline.left(), 0.001), lambda: self._token(renew=renew))
         except TookTooLong as error:
             raise GraphTimeout(
                 "the managed identity's endpoint gave no answer in time, so there is no token for "

@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError
 import attempts
 import graph
 import settings as app_settings
-from deadline import Deadline, TookTooLong, within
+from deadline import Deadline, TookTooLong, bounded
 from events import ERROR, event
 from settings import SettingsError
 
@@ -87,7 +87,7 @@ def _check(name: str, seconds: float, look: Callable[[], str]) -> Check:
         return Check(name, milliseconds, detail, remedy)
 
     try:
-        return check(within(seconds, look))
+        return check(bounded(seconds, look))
     except Failed as error:
         return check(str(error), error.remedy)
     except TookTooLong as error:

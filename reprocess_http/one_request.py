@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from deadline import Deadline, within
+from deadline import Deadline, bounded
 from events import WARNING, event
 from graph import GraphError, GraphRefused, RequestNotFound
 from reprocess_http.lately import StillUnderWay, is_of_late
@@ -247,7 +247,7 @@ class Deliveries:
         """Write the attempt down; if that fails or takes long, the reprocess went well even so."""
         deadline = Deadline(RECORD_SECONDS)
         try:
-            within(RECORD_SECONDS, lambda: self.attempts.record(request_id, at, deadline))
+            bounded(RECORD_SECONDS, lambda: self.attempts.record(request_id, at, deadline))
         except Exception as error:  # whatever the table says, the answer is about Graph
             kind = type(error).__name__
             event(WARNING, "attempt not recorded", requestId=request_id, error=kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from deadline import Deadline, TookTooLong, within
+from deadline import Deadline, TookTooLong, bounded
 from events import WARNING, event
 from reprocess_http import strict_json
 from reprocess_http.lately import STALE_FOR
@@ -79,7 +79,7 @@ def deliver(deliveries: Deliveries, wanted: str, seconds: float = GRAPH_SECONDS)
     """
     deadline = Deadline(seconds)
     try:
-        return within(
+        return bounded(
             seconds + SLACK_SECONDS + RECORD_SECONDS,
             lambda: deliveries.reprocess(wanted, deadline, STALE_FOR),
         )
@@ -89,7 +89,7 @@ def deliver(deliveries: Deliveries, wanted: str, seconds: float = GRAPH_SECONDS)
         problem = error
     table_deadline = Deadline(TABLE_SECONDS)
     try:
-        within(TABLE_SECONDS, lambda: deliveries.attempts.defer(wanted, table_deadline))
+        bounded(TABLE_SECONDS, lambda: deliveries.attempts.defer(wanted, table_deadline))
     except Exception as error:  # whatever the table says, the sender should hear of Graph
         kind = type(error).__name__
         event(WARNING, "attempts not written", what="defer", count=1, error=kind)

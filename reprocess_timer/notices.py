@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from azure.core.exceptions import AzureError
 
-from deadline import TookTooLong, within
+from deadline import TookTooLong, bounded
 from events import INFO, WARNING, event
 from reprocess_timer.cards import card
 from reprocess_timer.failure import item, judged
@@ -94,7 +94,7 @@ def _sent(means: Means, media_type: str, body: object) -> str:
             return failure
         seconds = min(ANSWER_SECONDS, means.end.left())
         try:
-            status = within(seconds, lambda: _post(means.settings.notify_url, media_type, body))
+            status = bounded(seconds, lambda: _post(means.settings.notify_url, media_type, body))
         except (requests.RequestException, OSError, ValueError, TookTooLong) as error:
             failure = type(error).__name__  # its text could show the address
             continue

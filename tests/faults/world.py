@@ -76,8 +76,8 @@ class Clock:
         self.tell(seconds)
         self.meanwhile()
 
-    def within(self, seconds: float, function: Any) -> Any:
-        """Do what deadline.within does, by this clock."""
+    def bounded(self, seconds: float, function: Any) -> Any:
+        """Do what deadline.bounded does, by this clock."""
         ended: queue.SimpleQueue = queue.SimpleQueue()
         end = self.monotonic() + seconds
 
@@ -268,7 +268,7 @@ class World:
         patch.setattr(batches.Threads.__init__, "__defaults__", (clock.sleep,))
         patch.setattr(Sweep.__init__, "__defaults__", (clock.ours, clock.monotonic))
         for module in (graph_http, identity, table, one_request, webhook, notices):
-            patch.setattr(module, "within", clock.within)
+            patch.setattr(module, "bounded", clock.bounded)
         patch.setattr(road, "ACCEPTANCES", lately.Acceptances())
         patch.setattr(road, "UNDER_WAY", lately.UnderWay())
         patch.setattr(failures_answer, "KEPT", failures.Kept(clock.monotonic))
