@@ -31,7 +31,7 @@ class Deadline:
         """Return the seconds left, at least 0."""
         return max(0.0, self._end - self._clock())
 
-    def bounded(self, seconds: float) -> Deadline:
+    def within(self, seconds: float) -> Deadline:
         """Return a deadline that ends in so many seconds, or with this one if that is earlier."""
         return Deadline(min(seconds, self.left()), self._clock)
 
