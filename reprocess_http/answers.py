@@ -54,7 +54,7 @@ class Answer:
         """Return it as the Functions host takes it; every answer carries the correlation id."""
         body = {name: value for name, value in self.body.items() if value is not None}
         return func.HttpResponse(
-            json.dumps(body, ensure_ascii=False),
+            json.dumps(body),  # ASCII: half a character, as Graph may cut one, has no other form
             status_code=self.status,
             mimetype=self.mimetype,
             headers={

@@ -80,8 +80,7 @@ def _as_json(found: Failures, query: Query, origin: str) -> Written:
         "counts": found.counts,
     }
     told = {name: value for name, value in body.items() if value is not None}
-    text = json.dumps(told | {"lastSweep": found.last_sweep}, ensure_ascii=False)
-    content = text.encode(errors="replace")  # half a character of a name becomes a `?`
+    content = json.dumps(told | {"lastSweep": found.last_sweep}).encode()
     return Written(200, {}, noted=_noted(found, len(page)), mimetype=JSON, content=content)
 
 

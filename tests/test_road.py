@@ -23,7 +23,7 @@ from tests.calls import (
     refuses,
     shows,
 )
-from tests.scripted import ID, NOW, reply
+from tests.scripted import ID, NOW, entity, reply
 
 SECRET = "a-secret-of-twenty-four-bytes"
 BODY = json.dumps({"requestId": ID}).encode()
@@ -137,6 +137,15 @@ def test_the_answer_to_a_problem(functions):
         "correlationId": "run-1",
         **known,
     } == line
+
+
+def test_half_a_character_of_graphs_text_loses_no_answer(functions):
+    """A message that was cut in the middle of an emoji."""
+    no = {"error": {"code": "X", "message": "cut \ud83d"}}
+
+    answer = functions(reply(400, no), reply(200, entity())).call(road.REPROCESS)
+
+    assert (409, "Graph says: cut \ud83d") == (answer.status, answer.body["detail"][:17])
 
 
 def test_the_answer_to_a_status(functions):
