@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TRIES = 2
 ANSWER_SECONDS = 10.0  # for one try
 PAUSE_SECONDS = 1.0  # between two tries
+BATCH = 100  # events; about 100 kB, where Event Grid takes 1 MB at most
 # https://learn.microsoft.com/graph/deployments and the clouds' own pages: where a person looks.
 PORTALS = {
     "global": "https://portal.azure.com",
@@ -41,21 +42,32 @@ PORTAL_VIEW = "#view/Microsoft_AAD_ERM/DashboardBlade/~/elmEntitlement"
 
 
 def notify(means: Means, untold: Sequence[Noted]) -> None:
-    """Send one notice of all that was not told yet, and remember what was told."""
+    """Send one notice of all that was not told yet, and remember what was told.
+
+    Many events go in several batches. What was not taken is left to the next sweep.
+    """
     settings = means.settings
     if not settings.notify_url or not untold:
         return
+    most = len(untold) if settings.notify_format == "teams" else BATCH
+    for start in range(0, len(untold), most):
+        if not _notified(means, untold[start : start + most]):
+            return
+
+
+def _notified(means: Means, untold: Sequence[Noted]) -> bool:
     told_of = [(one.reason, _data(means, one)) for one in untold]
-    if settings.notify_format == "teams":
+    if means.settings.notify_format == "teams":
         media_type, body = "application/json", card(told_of)
     else:
         media_type, body = cloud_events(told_of, _source(), means.now().isoformat())
     failure = _sent(means, media_type, body)
     if failure:
         event(WARNING, "notice not sent", count=len(untold), error=failure)
-        return
+        return False
     event(INFO, "notice sent", count=len(untold))
     _remember(means, untold)
+    return True
 
 
 def cloud_events(

@@ -178,6 +178,24 @@ def test_several_are_one_batch_with_ids_of_their_own(receiver):
     assert {"exhausted", "expiring"} == sending.told()[DATA["requestId"]]
 
 
+def test_more_than_a_receiver_may_take_at_once_go_in_several_batches(receiver, caplog):
+    """What was told before one is not taken is not told again."""
+    sending = Sending(receiver.url)
+    caplog.set_level("INFO", "redeliver")
+
+    notify(sending.means, [noted(n) for n in range(120)])
+    receiver.answers = [413]
+    notify(sending.means, [noted(n) for n in range(200, 420)])
+
+    sizes = [len(body) for _, _, body in receiver.taken]
+    assert [100, 20] == sizes[:2]
+    assert {100} == set(sizes[2:])
+    assert 120 == len(sending.told())
+    assert ["notice sent", "notice sent", "notice not sent"] == [
+        json.loads(line)["event"] for line in caplog.messages
+    ]
+
+
 def test_the_id_is_the_same_on_every_try(receiver):
     """A receiver can tell a repetition by it."""
     receiver.answers = [503, 200]
