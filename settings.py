@@ -49,9 +49,13 @@ _ACCOUNT = (
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage",
 )
-# Whose misspelt names are refused: a misspelt SWEEP_DRY_RUN must not run for real, a misspelt
+# Whose unknown names are refused: a misspelt SWEEP_DRY_RUN must not run for real, a misspelt
 # WEBHOOK_SECRETS not leave the webhook without its signatures.
-_FAMILIES = ("SWEEP_", "WEBHOOK_", "STATUS_LINK_", "NOTIFY_")
+_FAMILIES = ("SWEEP_", "WEBHOOK_", "STATUS_LINK_", "NOTIFY_", "CALLER_")
+_MISSPELT = 0.9  # so alike one of ours (difflib's ratio) is no other program's name
+# One of them is there on Azure; on Flex Consumption it is not the first. The Functions host itself
+# tells by them where it runs (Azure/azure-functions-host, EnvironmentExtensions.cs).
+_ON_AZURE = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME", "LEGION_SERVICE_HOST")
 _FOREIGN = {"NOTIFY_SOCKET"}  # systemd's
 
 
@@ -387,7 +391,7 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     own = [name for name in _DECLARED if name.isupper()]  # the others are read in any case
     for name in sorted({one for one in environ if _text(environ, one)} - {*own} - _FOREIGN):
         upper = name.upper()
-        if upper in own or upper.startswith(_FAMILIES):
+        if upper.startswith(_FAMILIES) or difflib.get_close_matches(upper, own, 1, _MISSPELT):
             like = difflib.get_close_matches(upper, own, n=1)
             hint = f"; did you mean {like[0]}?" if like else ""
             yield f"{name} is not a setting of this app{hint}"
@@ -395,7 +399,8 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _lacking(environ: Mapping[str, str], texts: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence when there is no storage account on Azure, where memory does not last."""
-    if _text(environ, "WEBSITE_INSTANCE_ID") and not any(texts[name] for name in _ACCOUNT):
+    on_azure = any(_text(environ, name) for name in _ON_AZURE)
+    if on_azure and not any(texts[name] for name in _ACCOUNT):
         yield (
             "AzureWebJobsStorage__accountName, or another setting that names the storage account, "
             "should be set: on Azure no attempts are kept in memory"

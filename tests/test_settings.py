@@ -516,6 +516,12 @@ def test_a_wrong_setting_contradicts_nothing(environ, named):
         ("graph_cloud", "; did you mean GRAPH_CLOUD?"),
         ("Http_Auth_Level", "; did you mean HTTP_AUTH_LEVEL?"),
         ("azure_client_id", "; did you mean AZURE_CLIENT_ID?"),
+        ("CALLER_ROLES", "; did you mean CALLER_ROLE?"),
+        ("CALLER_ID", "; did you mean CALLER_ROLE?"),
+        ("GRAPH_CLOUDS", "; did you mean GRAPH_CLOUD?"),
+        ("HTTP_BUDGET_SECOND", "; did you mean HTTP_BUDGET_SECONDS?"),
+        ("ATTEMPT_TABLE", "; did you mean ATTEMPTS_TABLE?"),
+        ("STATUS_RETRY_AFTER_SECOND", "; did you mean STATUS_RETRY_AFTER_SECONDS?"),
         ("SWEEP_QQQQQQQQQQQQQQ", ""),
     ],
 )
@@ -528,7 +534,7 @@ def test_a_misspelt_name_is_refused(name, hint):
     "name", ["NOTIFY_SOCKET", "GRAPH_PORT", "SWEEP", "WEBSITE_SITE_NAME", "notify", "PATH"]
 )
 def test_other_programs_names_are_theirs(name):
-    """Systemd's among them; of GRAPH_... only names that differ in case are ours for sure."""
+    """Systemd's among them; of GRAPH_... only names nearly like one of ours are meant for us."""
     assert [] == problems({name: "x"})
 
 
@@ -778,6 +784,8 @@ def test_on_azure_attempts_are_never_in_memory(environ, is_lacking):
         problems({**environ, "WEBSITE_INSTANCE_ID": ""}),
         problems({**environ, **AZURE}),
     )
+    assert problems({**environ, **AZURE}) == problems({**environ, "LEGION_SERVICE_HOST": "x"})
+    assert problems({**environ, **AZURE}) == problems({**environ, "WEBSITE_POD_NAME": "x"})
 
 
 def test_a_wrong_connection_string_is_one_problem_on_azure():
