@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from graph.errors import GraphFailed
+from deadline import TookTooLong, bounded
+from graph.errors import GraphFailed, GraphTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from deadline import Deadline
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes
+GRACE = 0.5  # seconds; for a call's own time-outs, which tell more of it, to come first
+SLOW = (TookTooLong, ReadTimeoutError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +57,34 @@ class Answer:
 def read_answer(
     response: requests.Response, deadline: Deadline, client_request_id: str, *, wanted: bool
 ) -> Answer:
-    """Read a response. `wanted`: a success needs a JSON object. Raises GraphFailed."""
+    """Read a response. `wanted`: a success needs a JSON object. Raises GraphFailed.
+
+    The status stands, whatever becomes of a body that nobody needs. A time-out that was set when
+    the call began ends no body that falls silent later, so the whole of it is bounded as well.
+    """
     headers = lower(dict(response.headers))
     answer = Answer(response.status_code, headers, None, client_request_id)
     try:
-        raw = b"".join(_body(response, deadline))
+        raw = bounded(deadline.left() + GRACE, lambda: b"".join(_body(response, deadline)))
         body = json.loads(raw) if raw else None
-    except (HTTPError, OSError, ValueError, RecursionError) as error:
+    except (TookTooLong, HTTPError, OSError, ValueError, RecursionError) as error:
         # A page in HTML is somebody else's answer: a success of it means nothing.
         if answer.ok and (wanted or "html" in headers.get("content-type", "")):
-            raise _useless("Graph's answer is not whole or not JSON", answer) from error
+            if isinstance(error, SLOW):
+                raise _useless(
+                    GraphTimeout, "Graph's answer did not come whole in time", answer
+                ) from error
+            raise _useless(
+                GraphFailed, "Graph's answer is not whole or not JSON", answer
+            ) from error
         body = None
     if answer.ok and wanted and not isinstance(body, dict):
-        raise _useless("Graph's answer is not a JSON object", answer)
+        raise _useless(GraphFailed, "Graph's answer is not a JSON object", answer)
     return Answer(answer.status, headers, body, client_request_id)
 
 
-def _useless(detail: str, answer: Answer) -> GraphFailed:
-    return GraphFailed(
+def _useless(kind: type[GraphFailed], detail: str, answer: Answer) -> GraphFailed:
+    return kind(
         detail,
         status=answer.status,
         lost=True,

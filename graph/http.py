@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from deadline import TookTooLong, bounded
 from events import INFO, event
-from graph.answer import Answer, read_answer, told_wait
+from graph.answer import GRACE, Answer, read_answer, told_wait
 from graph.errors import (
     GraphDenied,
     GraphError,
@@ -37,7 +37,6 @@ CALL_SECONDS = 30.0  # longest silence within one call
 CONNECT_SECONDS = 5.0
 TRIES = 5  # of one call, the first included
 LONGEST_BACKOFF = 30.0  # seconds; only for waits of our own choosing, never for Retry-After
-GRACE = 0.5  # seconds; for a call's own time-outs, which tell more of it, to come first
 TOLD = 5.0  # seconds; longer waits are told in the log
 ABSURD = timedelta(days=1)  # a clock that differs by more is not believed
 RETRIED = frozenset({429, 500, 502, 503, 504})

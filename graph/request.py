@@ -15,6 +15,9 @@ from graph.errors import GraphFailed
 
 FAILED_STATES = frozenset({"deliveryfailed", "partiallydelivered"})
 FINAL_STATES = FAILED_STATES | {"delivered", "denied", "canceled"}
+OTHER_WAYS = frozenset(
+    {"pendingapproval", "scheduled", "denied", "canceled"}
+)  # no reprocess leads there
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,19 @@ class Request:
         """Whether this is no longer the failure that was there at `since`, by Graph's clock.
 
         It has moved when it is not failed any more, or failed anew later. The one answer to
-        whether a lost call was accepted, and to whether a failure is the one from before.
+        whether a failure is the one from before.
         """
         if not self.has_failed:
             return True
         return bool(since and self.completed_at and self.completed_at > since)
+
+    def shows_reprocess(self, since: datetime | None) -> bool:
+        """Whether a reprocess whose answer was lost was accepted, as far as this tells.
+
+        It has moved, and not to where only a person or a calendar leads. What was delivered
+        before counts as well: whether a new delivery moves its time is not published.
+        """
+        return self.has_moved(since) and self.state.lower() not in OTHER_WAYS
 
 
 @dataclass(frozen=True, slots=True)

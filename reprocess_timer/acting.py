@@ -184,7 +184,7 @@ def _settle(means: Means, lost: Sequence[Try]) -> list[Try]:
 
     def moved(one: Try) -> bool:
         state = states.get(one.request_id)
-        return bool(state and state.has_moved(one.candidate.request.completed_at))
+        return bool(state and state.shows_reprocess(one.candidate.request.completed_at))
 
     return [one for one in lost if not moved(one)]
 

@@ -6,12 +6,15 @@ import ast
 import io
 import json
 import logging
+import threading
+import time
 
 import pytest
 import requests
 from urllib3 import HTTPResponse
 
 import graph
+from deadline import Deadline
 from events import WARNING, event
 from graph.http import new_session
 from reprocess_timer import notices
@@ -135,10 +138,42 @@ def test_an_answer_that_drips_ends_with_the_deadline():
 
     world.transport.send = send
 
-    with pytest.raises(graph.GraphFailed):
+    with pytest.raises(graph.GraphTimeout):
         world.graph.read(ID, world.deadline(60))
 
     assert 60 <= world.time <= 61
+
+
+@pytest.mark.parametrize("body", [b"", b"{"], ids=["at once", "later"])
+def test_an_answer_whose_body_falls_silent_ends_with_the_deadline(body, monkeypatch):
+    """The time-outs of its connection were set when the call began; its status stands all the same."""
+    monkeypatch.setattr("graph.answer.GRACE", 0.05)
+    over = threading.Event()
+
+    class Silent(io.BytesIO):
+        def read1(self, _size=-1):
+            return self.read() or (over.wait(10) and b"")
+
+    def answering(status):
+        world = World([(status, b"", {})])
+        whole = world.transport.send
+
+        def send(request, **options):
+            answer = whole(request, **options)
+            answer.raw = HTTPResponse(Silent(body), status=status, preload_content=False)
+            return answer
+
+        world.transport.send = send
+        return world.graph
+
+    started = time.monotonic()
+    with pytest.raises(graph.GraphTimeout):
+        answering(200).read(ID, Deadline(0.05))
+    assert answering(202).reprocess(ID, Deadline(0.2)).at
+    with pytest.raises(graph.RequestNotFound):
+        answering(404).read(ID, Deadline(0.05))
+    assert time.monotonic() - started < 5
+    over.set()
 
 
 @pytest.mark.parametrize(
