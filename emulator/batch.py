@@ -105,6 +105,8 @@ class Batches:
             ):
                 bad("The url of a batch item is relative, without version, and no batch itself.")
             if call.method not in ("GET", "HEAD"):
+                if status := self.control.values.batch_post_status:
+                    raise GraphError(status, "BadRequest", "This is not allowed in a batch.")
                 # Two reports (msgraph-sdk-dotnet#2628, ms-365-mcp-server#677) read as if the
                 # whole batch failed; which it is, is unconfirmed.
                 json_type = _media_type(call)

@@ -148,6 +148,9 @@ class Settings:
     batch_supported: bool = switch(
         True, BOOL, "false: $batch is an unknown path; for other statuses put a fault on batch"
     )
+    batch_post_status: int | None = switch(
+        None, optional(STATUS), "what every POST in a $batch is answered with; null: as if alone"
+    )
     batch_answers: tuple[str, ...] = switch(
         (),
         some_of(

@@ -186,8 +186,7 @@ class Graph:
         if not seen:
             raise error
         since = self._http.by_graph(sent_at)
-        # What was denied or canceled has moved as well, but not by a reprocess.
-        if not seen.has_moved(since) or seen.state.lower() in {"denied", "canceled"}:
+        if not seen.shows_reprocess(since):
             return error
         return Accepted(since, error.graph_request_id, error.client_request_id)
 
@@ -337,7 +336,9 @@ class Graph:
         items = [_batch_item(n, method, path, ids[n]) for n, path in enumerate(paths)]
         try:
             outer = self._http.send_once("POST", "/$batch", deadline, {"requests": items})
-        except GraphRefused as error:
+        except (GraphRefused, GraphDenied) as error:
+            if isinstance(error, GraphDenied) and error.status != 403:
+                raise  # there is no token, or it is not accepted: no other call would fare better
             raise BatchNotAccepted(
                 error.detail,
                 status=error.status,

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from deadline import Deadline
 from events import WARNING, event
-from graph import BatchNotAccepted, GraphDenied, GraphError, GraphFailed, GraphThrottled
+from graph import (
+    BatchNotAccepted,
+    GraphDenied,
+    GraphError,
+    GraphFailed,
+    GraphRefused,
+    GraphThrottled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -186,6 +193,7 @@ class _Drain[T, R]:
         self._under_way = 0
         self._judged = False  # Graph has judged a request, other than by denying us
         self._sample_left: int | None = None  # of the requests tried after the first denial
+        self._doubted: list[tuple[T, GraphRefused]] = []  # refused in a `$batch`, not yet believed
         self._lost_in_a_row = 0
         self._lost_at = 0.0
         self._stopped: GraphError | None = None
@@ -195,7 +203,8 @@ class _Drain[T, R]:
 
     def result(self) -> Drained[T, R]:
         unsent = [item.content for item in self._queue]
-        return Drained(self.outcomes, unsent, self.throttled, self._stopped, self._broken)
+        outcomes = [*self.outcomes, *self._doubted]
+        return Drained(outcomes, unsent, self.throttled, self._stopped, self._broken)
 
     def goes_on(self) -> bool:
         """Begin the calls that may begin, and take in one that ends; false when all is over."""
@@ -229,7 +238,7 @@ class _Drain[T, R]:
     def _begin(self) -> None:
         items = [self._queue.popleft() for _ in range(min(self._size(), len(self._queue)))]
         sent = self._pace.sent(len(items))
-        batched = self._batched
+        batched = self._batched and len(items) > 1
         self._workers.submit(lambda: self._carry_out(items, sent, batched=batched))
         self._under_way += 1
 
@@ -242,7 +251,7 @@ class _Drain[T, R]:
             return Ended(sent, batched, items, [], None, error)
         aside = [(item.content, one.outcome) for item, one in pairs if isinstance(one, Aside)]
         ready = [Item(one, item.refusals) for item, one in pairs if not isinstance(one, Aside)]
-        if not ready or self._pace.told():  # told meanwhile
+        if not ready or self._pace.told() or not self._deadline.left():  # meanwhile
             return Ended(sent, batched, ready, aside, None)
         contents = [item.content for item in ready]
         within = Deadline(CALL_SECONDS, self._clock)
@@ -265,7 +274,7 @@ class _Drain[T, R]:
         whole = ended.answer
         if whole is None or isinstance(whole, BatchNotAccepted):
             self._queue.extendleft(reversed(ended.items))
-            if whole:
+            if whole and self._batched:
                 self._do_without_batch(whole)
         elif isinstance(whole, GraphFailed):
             if whole.lost:
@@ -275,13 +284,36 @@ class _Drain[T, R]:
             self._lost(ended.sent, whole)
         elif isinstance(whole, GraphError):
             self._answered(ended, [whole] * len(ended.items))
+        elif ended.batched and not self._judged and (refusals := _all_alike(whole)):
+            self._doubt(ended, refusals)
         else:
             self._answered(ended, whole)
 
-    def _do_without_batch(self, error: BatchNotAccepted) -> None:
-        if self._batched:
-            self._batched = False
-            event(WARNING, "batch not accepted", graphStatus=error.status, detail=error.detail)
+    def _do_without_batch(self, error: GraphError) -> None:
+        self._batched = False
+        event(WARNING, "batch not accepted", graphStatus=error.status, detail=error.detail)
+
+    def _doubt(self, ended: Ended[T, R], refusals: Sequence[GraphRefused]) -> None:
+        """Try one request alone before all refusals of the very first `$batch` are believed.
+
+        Whether Graph takes a reprocess in a `$batch` is not published.
+        """
+        self._pace.accepted(ended.sent, len(refusals))
+        first, *others = ended.items
+        self._queue.appendleft(first)
+        contents = (item.content for item in others)
+        self._doubted = list(zip(contents, refusals[1:], strict=True))
+        self._batched = False
+
+    def _settle_doubt(self, alone: R | GraphError) -> None:
+        """Believe the refusals when one is refused alone, too; else send all of them again."""
+        doubted, self._doubted = self._doubted, []
+        if isinstance(alone, GraphError):
+            self._batched = True
+            self.outcomes += doubted
+        else:
+            self._queue.extendleft(Item(content) for content, _ in reversed(doubted))
+            self._do_without_batch(doubted[0][1])
 
     # -- what Graph answered --
 
@@ -300,6 +332,8 @@ class _Drain[T, R]:
                 self._throttled(item, answer, counts=bool(taken) or only_refused)
             else:
                 self.outcomes.append((item.content, answer))
+        if self._doubted and taken:
+            self._settle_doubt(answers[0])
         if taken:
             self._lost_in_a_row = 0
         elif len(lost) == len(answers):
@@ -345,6 +379,13 @@ class _Drain[T, R]:
         chosen = [n * len(waiting) // count for n in range(count)]
         others = sorted(set(range(len(waiting))) - set(chosen))
         self._queue = deque(waiting[n] for n in (*chosen, *others))
+
+
+def _all_alike(answers: Sequence[object]) -> list[GraphRefused]:
+    """Return the answers if all are refusals of one kind, else nothing."""
+    refusals = [answer for answer in answers if isinstance(answer, GraphRefused)]
+    kinds = {(one.status, one.code) for one in refusals}
+    return refusals if len(kinds) == 1 and len(refusals) == len(answers) else []
 
 
 def _open(answer: object) -> bool:

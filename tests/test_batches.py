@@ -178,6 +178,79 @@ def test_a_batch_that_is_not_accepted_becomes_single_calls_said_once(caplog):
     assert 1 == len(caplog.messages)
 
 
+def refused(code="Poison"):
+    return GraphRefused("no", status=400, code=code)
+
+
+def test_what_a_batch_refuses_and_a_single_call_does_not_is_sent_alone(caplog):
+    """All of the very first batch refused alike: one of them is tried alone, then all are."""
+    calls = Calls(lambda items: [OK if len(items) == 1 else refused()] * len(items), size=3)
+
+    drained = calls.drain(range(7))
+
+    assert [(n, OK) for n in range(7)] == sorted(drained.outcomes)
+    assert [[0, 1, 2], *([n] for n in range(7))] == [items for _, items, *_ in calls.sent]
+    assert 1 == len(caplog.messages)
+
+
+def test_refusals_of_a_first_batch_are_believed_when_one_is_refused_alone_too(caplog):
+    """Batches go on."""
+    calls = Calls(lambda items: [refused()] * len(items), size=3)
+
+    drained = calls.drain(range(7))
+
+    assert list(range(7)) == sorted(item for item, _ in drained.outcomes)
+    assert {GraphRefused} == {type(outcome) for _, outcome in drained.outcomes}
+    assert [[0, 1, 2], [0], [3, 4, 5], [6]] == [items for _, items, *_ in calls.sent]
+    assert [] == caplog.messages
+
+
+@pytest.mark.parametrize(
+    "first", [[refused(), refused(), OK], [refused(), refused(), refused("Other")]]
+)
+def test_a_batch_of_which_one_is_judged_otherwise_is_believed(first):
+    """Then it is about the requests."""
+    calls = Calls(in_turn(lambda _items: first), size=3)
+
+    calls.drain(range(6))
+
+    assert [[0, 1, 2], [3, 4, 5]] == [items for _, items, *_ in calls.sent]
+
+
+def test_what_was_doubted_when_the_time_is_over_is_refused():
+    """As Graph said."""
+    calls = Calls(lambda items: [refused()] * len(items), size=3)
+
+    drained = calls.drain(range(6), seconds=0.05)
+
+    assert [[0, 1, 2]] == [items for _, items, *_ in calls.sent]
+    assert ([1, 2], [0, 3, 4, 5]) == ([item for item, _ in drained.outcomes], drained.unsent)
+
+
+def test_while_a_batch_is_doubted_throttling_and_loss_settle_nothing():
+    """The next single call does."""
+    calls = Calls(in_turn(lambda items: [refused()] * 3, held(), LOST), size=3)
+
+    drained = calls.drain(range(6))
+
+    assert {0: OK, 1: OK, 2: OK, 3: LOST, 4: OK, 5: OK} == dict(drained.outcomes)
+    assert [[0, 1, 2], [0], [3]] == [items for _, items, *_ in calls.sent][:3]
+
+
+def test_a_call_that_was_made_ready_too_late_is_not_sent():
+    """Nothing is begun after the deadline, however long the claim took."""
+    calls = Calls(all_ok)
+
+    def claim(items):
+        calls.now += 11
+        return items
+
+    calls.prepared = claim
+    drained = calls.drain(range(3), seconds=10)
+
+    assert ([], [0, 1, 2], []) == (drained.outcomes, drained.unsent, calls.sent)
+
+
 def test_batches_under_way_together_that_are_not_accepted_are_said_once(caplog):
     """The second says nothing new."""
     refused = BatchNotAccepted("no batch", status=400)

@@ -69,6 +69,7 @@ EVERYTHING = {
     "refusalStatus": 400,
     "refusalCode": "InvalidRequestState",
     "batchSupported": True,
+    "batchPostStatus": None,
     "batchAnswers": [],
     "throttle": None,
     "errorForm": "innerError",

@@ -432,7 +432,7 @@ def test_an_item_without_a_wait_of_its_own_has_that_of_the_whole_answer():
     assert 9.0 == outcome.told_wait
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 409, 413, 501])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 501])
 def test_a_refused_batch_says_so(status):
     """Nothing in it was carried out; the caller can do without `$batch`."""
     world = World([reply(status)])
@@ -448,7 +448,6 @@ def test_a_refused_batch_says_so(status):
     [
         (reply(429, None, Retry_After="7"), graph.GraphThrottled, False),
         (reply(503, None, Retry_After="7"), graph.GraphThrottled, True),
-        (reply(403), graph.GraphDenied, False),
         (reply(500), graph.GraphFailed, True),
         (reply(200, b"<html>", Content_Type="text/html"), graph.GraphFailed, True),
         (REFUSED, graph.GraphFailed, False),
@@ -470,6 +469,21 @@ def test_one_of_many_calls_is_sent_once_and_waits_for_nothing(step, kind, lost, 
 
     assert (kind, lost) == (type(outcome), outcome.lost)
     assert (1, []) == (len(world.calls), world.slept)
+
+
+@pytest.mark.parametrize(
+    ("batched", "steps"), [(True, [reply(401), reply(401)]), (False, [reply(403)])]
+)
+def test_a_denial_of_the_identity_or_of_one_request_is_a_denial(batched, steps):
+    """A token that is not accepted, or one request; of a `$batch` 403 says that there is none."""
+    world = World(steps)
+
+    try:
+        (outcome,) = world.graph.reprocess_each(OTHERS[:1], world.deadline(), batched=batched)
+    except graph.GraphError as error:
+        outcome = error
+
+    assert graph.GraphDenied is type(outcome)
 
 
 def test_reading_many_gives_requests_or_errors():
@@ -539,8 +553,8 @@ def test_one_look_that_fails_does_not_end_the_watch():
     assert [POST, GET, GET] == world.calls
 
 
-@pytest.mark.parametrize("state", ["denied", "Canceled"])
-def test_what_was_denied_or_canceled_meanwhile_was_not_accepted(state):
+@pytest.mark.parametrize("state", ["denied", "Canceled", "pendingApproval", "Scheduled"])
+def test_where_no_reprocess_leads_none_was_accepted(state):
     """The state moved, but not by a reprocess; Graph's answer to the second POST tells."""
     world = World([DROPPED, reply(200, entity(state)), reply(400)])
 
@@ -577,6 +591,15 @@ def test_a_clock_that_cannot_be_right_is_not_believed(date):
 
     assert NOW == world.graph.reprocess(ID, world.deadline()).at
     assert NOW == world.graph.now()
+
+
+@pytest.mark.parametrize("state", ["delivering", "submitted", "delivered", "aStateOfTomorrow"])
+def test_any_other_state_shows_that_a_lost_call_was_accepted(state):
+    """Whether a new delivery moves the time of the end is not published, nor is its first state."""
+    world = World([DROPPED, reply(200, entity(state))])
+
+    assert NOW + timedelta(seconds=1) >= world.graph.reprocess(ID, world.deadline()).at
+    assert [POST, GET] == world.calls
 
 
 @pytest.mark.parametrize(

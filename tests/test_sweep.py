@@ -271,7 +271,7 @@ def test_one_forbidden_package_at_the_front_hides_no_other(world):
 def test_a_refusal_is_kept_for_whoever_asks(world):
     """Its attempt counts; Graph's words are in the row and, for one request, in the log."""
     (one,) = world.failures(1)
-    world.app.fault("batchItem", "status", status=400, code="Poison", message="No.", requestId=one)
+    world.app.fault("reprocess", "status", status=400, code="Poison", message="No.", requestId=one)
 
     report = world.sweep()
 
@@ -300,7 +300,8 @@ def test_what_was_deferred_comes_first_and_though_exhausted(world):
 def test_one_request_throttled_for_ever_is_postponed(world):
     """After five times; the others do not wait for it, and it costs no attempt."""
     ids = world.failures(60)
-    world.app.fault("batchItem", "status", status=429, requestId=ids[3], times=-1)
+    for on in ("batchItem", "reprocess"):  # the last time it is alone
+        world.app.fault(on, "status", status=429, requestId=ids[3], times=-1)
 
     report = world.sweep()
 

@@ -78,7 +78,7 @@ def test_a_sweep_does_its_work(world, switches):
     assert sorted(ids) == sorted(world.posted())
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 413, 501])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 501])
 def test_a_batch_that_is_not_taken_is_done_in_single_calls(world, status):
     """Said once in the log."""
     world.failures(COUNT)
@@ -88,6 +88,20 @@ def test_a_batch_that_is_not_taken_is_done_in_single_calls(world, status):
 
     assert Counts(found=COUNT, due=COUNT, accepted=COUNT) == report.counts
     assert [status] == [line["graphStatus"] for line in world.lines("batch not accepted")]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_a_reprocess_that_no_batch_may_carry_is_done_in_single_calls(world, status):
+    """The first batch is refused item by item; one of them is tried alone before that is believed."""
+    ids = world.failures(COUNT)
+    world.app.control("PATCH", "settings", {"batchPostStatus": status})
+
+    report = world.sweep()
+
+    assert Counts(found=COUNT, due=COUNT, accepted=COUNT) == report.counts
+    assert [status] == [line["graphStatus"] for line in world.lines("batch not accepted")]
+    assert sorted([*ids, *ids[:20]]) == sorted(world.posted())
+    assert [1] * COUNT == [world.attempts.read(one).count for one in ids]
 
 
 def test_a_batch_whose_answers_are_no_list_is_an_outage(world):
