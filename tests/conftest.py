@@ -9,6 +9,9 @@ from tests.sweeping import World
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.register_profile(
+    "mutants", deadline=None, derandomize=True, database=None, max_examples=25
+)
 hypothesis.settings.load_profile("any machine")
 
 

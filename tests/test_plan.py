@@ -6,7 +6,16 @@ import pytest
 
 from attempts import Attempt
 from graph import Request
-from reprocess_timer.plan import NOTED, Candidate, Planner, Standing, cooldown, judge, next_attempt
+from reprocess_timer.plan import (
+    NOTED,
+    Candidate,
+    First,
+    Planner,
+    Standing,
+    cooldown,
+    judge,
+    next_attempt,
+)
 from settings import load
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -89,9 +98,28 @@ def test_a_cool_down_doubles_up_to_its_limit_with_a_stable_spread():
     assert [[60, 120, 960, 1440, 1440], [72, 144, 1152, 1728, 1728]] == minutes
 
 
+def test_the_spread_of_what_is_no_guid_is_none():
+    """Its first characters are no number."""
+    assert timedelta(minutes=60) == cooldown(Attempt("not-a-guid", 1), SETTINGS)
+
+
 def test_a_request_listed_twice_is_tried_once():
     """Pages may repeat what moved between two reads."""
     assert 1 == len(plan([failed(), failed()], {}, SETTINGS, NOW).due)
+
+
+def test_a_plan_knows_of_each_the_failure_that_was_tried_first():
+    """From the attempts where there are any; else it is the one that is listed."""
+    fresh, again = failed(1), failed(2)
+    first = Attempt(again.id, 1, NOW - timedelta(days=1), NOW - timedelta(days=2))
+
+    planned = plan([fresh, again], {again.id: first}, SETTINGS, NOW)
+
+    assert [
+        Candidate(fresh, Attempt(fresh.id, failed=fresh.completed_at)),
+        Candidate(again, first),
+    ] == planned.due
+    assert {fresh.id, again.id} == planned.failed_ids
 
 
 @pytest.mark.parametrize(
@@ -156,6 +184,36 @@ def test_requests_that_need_a_person_are_noted():
     )
 
 
+def test_a_window_is_closing_from_48_hours_before_its_end():
+    """At the very moment it is not yet."""
+    request = failed()
+    begins = request.completed_at + timedelta(days=12)
+
+    assert [0, 1] == [
+        plan([request], {}, SETTINGS, now).expiring
+        for now in (begins, begins + timedelta(microseconds=1))
+    ]
+
+
+def test_the_newest_of_those_that_need_a_person_come_first():
+    """Exhausted since the last attempt, else since the failure; what has no time is oldest."""
+    ages = {1: (3, 2), 2: (2, 3), 3: (15, 1), 4: (16, 1)}
+    requests = [failed(n, timedelta(days=days)) for n, (days, _) in ages.items()]
+    attempts = {
+        one.id: Attempt(one.id, 20, NOW - timedelta(days=ago))
+        for one, (_, ago) in zip(requests, ages.values(), strict=True)
+    }
+    timeless = Request("00000005-0000-4000-8000-000000000000", "deliveryFailed", "userAdd", None)
+    attempts[timeless.id] = Attempt(timeless.id, 20)
+
+    planned = plan([*requests, timeless], attempts, SETTINGS, NOW)
+
+    assert {"exhausted": [1, 2, 5], "expired": [3, 4], "expiring": []} == {
+        reason: [int(one.candidate.request.id[:8], 16) for one in noted]
+        for reason, noted in planned.noted.items()
+    }
+
+
 def test_no_more_are_noted_than_can_be_told_and_the_newest_ones():
     """However many old ones there are, a new one is told."""
     ages = [timedelta(days=15, minutes=n * 7 % 2003) for n in range(2003)]
@@ -204,3 +262,14 @@ def test_all_are_planned_in_the_memory_of_the_most_urgent():
 
     oldest = sorted(requests, key=lambda one: (one.completed_at, one.id))[:7]
     assert [one.id for one in oldest] == [due.request.id for due in planned.due]
+
+
+def test_what_is_added_is_sorted_out_when_it_is_twice_as_much_as_is_kept():
+    """So that the memory has an end, and sorting is rare."""
+    first, sizes = First(3, lambda one: one), []
+
+    for one in (5, 4, 9, 1, 8, 2, 7, 3, 6):
+        first.add(one)
+        sizes.append(len(first._kept))
+
+    assert ([1, 2, 3, 4, 5, 3, 4, 5, 3], [1, 2, 3]) == (sizes, first.sorted())
