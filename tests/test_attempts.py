@@ -872,14 +872,6 @@ def test_a_missing_table_is_created_by_the_first_write(azurite, caplog):
 # -- which store --
 
 
-def test_memory_is_used_with_a_warning_when_no_storage_is_configured(caplog):
-    """Nobody finds out by losing the attempts."""
-    assert isinstance(store(load({})), Memory)
-    [line] = events(caplog)
-    assert "attempts are kept in memory" == line["event"]
-    assert "AzureWebJobsStorage" in line["detail"]
-
-
 @pytest.mark.parametrize("client_id", [None, B])
 def test_the_identity_is_the_storages_own(azurite, azurite_tls, identity, monkeypatch, client_id):
     """Without a client id it is the system-assigned one, whatever AZURE_CLIENT_ID says.
