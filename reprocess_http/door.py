@@ -61,7 +61,7 @@ def caller(
         return Caller("function key")
     if environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() not in {"true", "1"}:
         raise Unauthorized(reason="the platform's authentication is not on")
-    principal = _principal(headers.get(PRINCIPAL, ""))
+    principal = _principal(headers.get(PRINCIPAL))
     who = _who(principal)
     role = app_settings.caller_role(environ)
     if role is None or role not in _values(principal, ROLES | _own_role_claim(principal)):
@@ -124,7 +124,7 @@ def workflow_run(headers: Mapping[str, str]) -> str | None:
     return run if re.fullmatch(r"[0-9A-Za-z_-]{1,100}", run) else None
 
 
-def _principal(header: str) -> dict[str, Any]:
+def _principal(header: str | None) -> dict[str, Any]:
     """Decode the header. Raises Unauthorized.
 
     Only Microsoft Entra (`aad`) counts: another provider's roles would be somebody else's.

@@ -100,7 +100,7 @@ def _position(given: Sequence[str], secrets: Sequence[str], expected: Callable[[
 
 
 def _text(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name, "")
+    value = headers.get(name)
     if not value or len(value) > LONGEST or not value.isascii():
         raise InvalidSignature(f"{name} is missing or malformed")
     return value

@@ -40,6 +40,12 @@ def pytest_configure():
     Azurite.__init__ = App.__init__ = started
 
 
+def pytest_sessionfinish(exitstatus):
+    """Let no break be taken for noticed because a test was not found by its name."""
+    if exitstatus == pytest.ExitCode.USAGE_ERROR:
+        os._exit(exitstatus)
+
+
 def equivalent(text: str) -> dict[str, str]:
     """Return why a break makes no difference, by the break as `broken` tells it."""
     reasons = {}

@@ -1,5 +1,7 @@
 """door.py: a principal counts only where the platform vouches for it, and only with the role."""
 
+import base64
+import hmac
 import json
 from urllib.parse import parse_qsl
 
@@ -22,22 +24,41 @@ def caller(headers, level, environ):
     return door.caller(headers, level, environ).name
 
 
-@pytest.mark.parametrize("roles", ["roles", LONG, "custom/role"])
+@pytest.mark.parametrize("roles", ["roles", LONG, "custom/role", "custom:Roles"])
 @pytest.mark.parametrize("application", ["appid", "azp"])
 def test_an_application_with_the_role_gets_in(roles, application):
-    """The role may be listed under each of three names, the application under two."""
-    given = principal(
-        (application, APP.upper()), (OID, USER), (roles, ROLE), role_typ="custom/role"
-    )
+    """The role may be listed under each of these names, the application under two."""
+    named = roles if roles.startswith("custom") else "custom/role"
+    given = principal((application, APP.upper()), (OID, USER), (roles, ROLE), role_typ=named)
 
     assert f"application {APP}" == caller(given, "anonymous", ON)
 
 
 def test_a_user_with_the_role_gets_in():
-    """A token with a scope is a user's, through an application."""
-    given = principal(("appid", APP), (OID, USER), ("scp", "user_impersonation"), ("roles", ROLE))
+    """A token with a scope is a user's, through an application where it names one."""
+    claims = [(OID, USER), ("scp", "user_impersonation"), ("roles", ROLE)]
 
-    assert f"user {USER} through application {APP}" == caller(given, "anonymous", ON)
+    assert [f"user {USER} through application {APP}", f"user {USER}"] == [
+        caller(principal(*claims, *application), "anonymous", ON)
+        for application in ([("appid", APP)], [])
+    ]
+
+
+def test_ids_are_told_in_lower_case():
+    """As everywhere, so that a search of the log finds them."""
+    ids = [f"{letter}1111111-1111-4111-8111-111111111111" for letter in "AB"]
+    given = principal(("appid", ids[0]), (OID, ids[1]), ("scp", "x"), ("roles", ROLE))
+
+    wanted = f"user {ids[1].lower()} through application {ids[0].lower()}"
+    assert wanted == caller(given, "anonymous", ON)
+
+
+@pytest.mark.parametrize("on", ["True", "true ", "TRUE", "1"])
+def test_a_principal_counts_where_the_platform_vouches_for_it(on):
+    """However it writes that authentication is on."""
+    given = principal(("appid", APP), ("roles", ROLE))
+
+    assert f"application {APP}" == caller(given, "anonymous", {"WEBSITE_AUTH_ENABLED": on})
 
 
 def test_an_app_token_is_never_taken_for_a_user():
@@ -52,8 +73,10 @@ def test_an_app_token_is_never_taken_for_a_user():
 )
 def test_a_principal_is_worth_nothing_where_the_platform_does_not_vouch_for_it(environ):
     """With App Service authentication off anybody can send the header."""
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized) as caught:
         caller(principal(("appid", APP), ("roles", ROLE)), "anonymous", environ)
+
+    assert "the platform's authentication is not on" == caught.value.reason
 
 
 @pytest.mark.parametrize(
@@ -77,7 +100,10 @@ def test_known_without_the_role_is_forbidden(claims):
     with pytest.raises(Forbidden) as caught:
         caller(principal(("appid", APP), *claims), "anonymous", ON)
 
-    assert f"application {APP}" == caught.value.caller
+    assert (f"application {APP}", "the caller lacks CALLER_ROLE") == (
+        caught.value.caller,
+        caught.value.reason,
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,12 +147,45 @@ GOOD = principal(("appid", APP), ("roles", ROLE))["x-ms-client-principal"]
         principal(("appid", APP), ("roles", ROLE), auth_typ="github"),
         principal(("appid", APP), ("roles", ROLE), auth_typ=None),
     ],
-    ids=lambda headers: str(headers)[:60],
 )
 def test_no_valid_principal_is_unauthorized(headers):
     """Missing, huge, malformed, given twice, of another provider, or of nobody."""
     with pytest.raises(Unauthorized):
         caller(headers, "anonymous", ON)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "there is no principal"),
+        ({"x-ms-client-principal": "A" * 65540}, "there is no principal"),
+        ({"x-ms-client-principal": "no base64!"}, "the principal cannot be read"),
+        (header("[]"), "the principal is not one of Microsoft Entra"),
+        (
+            principal(("roles", ROLE)),
+            "the principal names neither an application nor a user",
+        ),
+    ],
+)
+def test_the_reason_says_what_is_wrong_with_a_principal(headers, reason):
+    """It is for the log; the caller is told none."""
+    with pytest.raises(Unauthorized) as caught:
+        caller(headers, "anonymous", ON)
+
+    assert (reason, "The caller could not be identified.") == (
+        caught.value.reason,
+        caught.value.detail,
+    )
+
+
+def test_a_principal_is_as_long_as_64_kib_at_most():
+    """At the limit it is read; what is longer is refused above."""
+    claims = [{"typ": "appid", "val": APP}, {"typ": "roles", "val": ROLE}]
+    text = json.dumps({"auth_typ": "aad", "claims": claims}).ljust(65536 * 3 // 4)
+    given = header(text)
+
+    assert 65536 == len(given["x-ms-client-principal"])
+    assert f"application {APP}" == caller(given, "anonymous", ON)
 
 
 @pytest.mark.parametrize("name", ["name", "appid", "roles_of_mine", "x/roles/name", ""])
@@ -167,6 +226,7 @@ def test_under_function_the_host_has_checked_the_key():
     ("given", "kept"),
     [
         ("08586102636111028709571538887CU01", "08586102636111028709571538887CU01"),
+        ("a-run_Z9", "a-run_Z9"),
         ("", None),
         ("x" * 101, None),
         ('1"}\n{"event": "forged', None),
@@ -175,6 +235,7 @@ def test_under_function_the_host_has_checked_the_key():
 def test_a_run_id_is_logged_only_when_it_looks_like_one(given, kept):
     """What a caller sends along cannot forge a log line."""
     assert kept == workflow_run({"x-ms-workflow-run-id": given})
+    assert workflow_run({}) is None
 
 
 # -- webhooks and links --
@@ -201,6 +262,22 @@ def test_a_webhook_is_known_by_its_signature(configured, level):
     with pytest.raises(Unauthorized) as caught:
         door.webhook(hub(BODY, SECRET), b"[]", 0, level)
     assert "the signature does not fit any secret" == caught.value.reason
+
+
+def test_a_webhook_is_as_old_as_its_time_says(configured):
+    """By the clock that is given."""
+    configured(WEBHOOK_SECRETS=SECRET)
+    signed = base64.b64encode(hmac.digest(SECRET.encode(), b"m.1000." + BODY, "sha256")).decode()
+    given = {
+        "webhook-id": "m",
+        "webhook-timestamp": "1000",
+        "webhook-signature": f"v1,{signed}",
+    }
+
+    assert Caller("webhook secret 1") == door.webhook(given, BODY, 1300, "anonymous")
+    with pytest.raises(Unauthorized) as caught:
+        door.webhook(given, BODY, 1301, "anonymous")
+    assert "webhook-timestamp is too far from now" == caught.value.reason
 
 
 def test_without_secrets_only_the_key_opens_the_webhook(configured):

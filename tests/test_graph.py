@@ -217,7 +217,6 @@ def test_a_redirect_is_not_followed_and_not_tried_again(status, call):
 @pytest.mark.parametrize(
     "useless",
     [b"<html>", b'{"id": "7', b"", b"null", b"[1]", b"\xff\xfe", b"[" * 100_000, b'"x"'],
-    ids=repr,
 )
 def test_an_answer_of_no_use_is_read_again(useless):
     """HTML, truncated JSON, an empty body and the like cost a retry of the read."""

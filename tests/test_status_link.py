@@ -1,5 +1,8 @@
 """status_link.py: a link opens one request's status until it expires, and nothing else."""
 
+import hashlib
+import hmac
+import os
 import string
 from urllib.parse import parse_qsl
 
@@ -22,12 +25,12 @@ def link(accepted_at=AT, secret=SECRET, request_id=ID, expires=EXPIRES):
 
 
 def refused(given, request_id=ID, secret=SECRET, now=NOW):
-    """Whether exactly our own error is raised."""
+    """Why it is refused, by exactly our own error; empty when it is not."""
     try:
         verify(secret, request_id, given, now)
-    except InvalidLink:
-        return True
-    return False
+    except InvalidLink as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("accepted_at", [AT, None])
@@ -36,7 +39,7 @@ def test_a_link_works_until_it_expires(accepted_at):
     given = link(accepted_at)
 
     assert EXPIRES == verify(SECRET, ID, given, NOW) == verify(SECRET, ID.upper(), given, NOW)
-    assert refused(given, now=EXPIRES)
+    assert "the link has expired" == refused(given, now=EXPIRES)
 
 
 @pytest.mark.parametrize(
@@ -60,16 +63,46 @@ def test_a_link_works_until_it_expires(accepted_at):
         {name: value for name, value in link().items() if name != "acceptedAt"},
         link(None) | {"acceptedAt": AT},
     ],
-    ids=str,
 )
 def test_forged_altered_and_borrowed_links_are_refused(given):
     """Nothing but the link as it was given works."""
     assert refused(given)
 
 
+MALFORMED = "the link is malformed"
+
+
+@pytest.mark.parametrize(
+    ("given", "request_id", "reason"),
+    [
+        (link(request_id="no-guid"), "no-guid", MALFORMED),
+        (link("yesterday"), ID, MALFORMED),
+        *(({k: v for k, v in link().items() if k != n}, ID, MALFORMED) for n in ("expires", "signature")),
+        (link() | {"expires": "soon"}, ID, MALFORMED),
+        (link() | {"signature": "x" * 64}, ID, MALFORMED),
+        (link(), OTHER, "the link's signature is wrong"),
+        (link(expires=1), ID, "the link has expired"),
+    ],
+)  # fmt: skip
+def test_the_reason_says_what_is_wrong(given, request_id, reason):
+    """Also of a link that is signed, for what no link is made."""
+    assert reason == refused(given, request_id)
+
+
+def test_a_secret_that_is_no_utf_8_is_the_bytes_that_the_environment_has():
+    """Python shows such bytes as lone surrogates; what is signed has one field a line."""
+    key = bytes(range(200, 232))
+    signed = f"redeliver status link 1\n{ID}\n{AT}\n{EXPIRES}"
+    signature = hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+
+    given = link(secret=os.fsdecode(key))
+    assert {"acceptedAt": AT, "expires": str(EXPIRES), "signature": signature} == given
+    assert EXPIRES == verify(os.fsdecode(key), ID, given, NOW)
+
+
 def test_without_a_secret_no_link_works():
     """An empty secret is none, not a key that everybody knows."""
-    assert refused(link(secret=""), secret="")
+    assert "there is no STATUS_LINK_SECRET" == refused(link(secret=""), secret="")
 
 
 def test_a_link_is_for_one_request():
