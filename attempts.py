@@ -137,9 +137,25 @@ class Attempts:
     def give_back(self, claims: Iterable[Claim], deadline: Deadline | None = None) -> int:
         """Undo claims that were not used; return how many could not be given back.
 
-        What others changed since is kept, and counts as given back.
+        What a caller was promised meanwhile stays, and so does what another sweep has claimed.
         """
-        return self._tidy("give back", [undone(claim) for claim in claims], deadline)
+        deadline = deadline or Deadline(PATIENT_SECONDS)
+        given = list(claims)
+        written = self._store.write([undone(claim) for claim in given], deadline)
+        changed = [claim for claim, one in zip(given, written, strict=True) if one is None]
+        seen = [self._as_stored(claim, deadline) for claim in changed]
+        ours = [undone(one) for one in seen if isinstance(one, Claim)]
+        again = self._store.write(ours, deadline) if ours else []
+        unread = [one for one in seen if isinstance(one, AzureError)]
+        return _unwritten("give back", [*written, *again, *unread])
+
+    def _as_stored(self, claim: Claim, deadline: Deadline) -> Claim | AzureError | None:
+        """Return a claim whose row was changed since, as it is now; None when it is not ours."""
+        try:
+            stored = self._store.row(claim.now.request_id, deadline)
+        except AzureError as error:
+            return error
+        return Claim(claim.before, stored) if stored and is_same_try(stored, claim.now) else None
 
     def note(
         self, judged: Iterable[tuple[Claim, str, str]], deadline: Deadline | None = None
@@ -178,11 +194,7 @@ class Attempts:
     def _tidy(self, what: str, changes: Sequence[Change], deadline: Deadline | None) -> int:
         """Write all that can be; log and return how many could not be."""
         written = self._store.write(changes, deadline or Deadline(PATIENT_SECONDS))
-        errors = [one for one in written if isinstance(one, AzureError)]
-        if errors:
-            error = type(errors[0]).__name__
-            event(WARNING, "attempts not written", what=what, count=len(errors), error=error)
-        return len(errors)
+        return _unwritten(what, written)
 
     # -- one request --
 
@@ -272,6 +284,15 @@ def undone(claim: Claim) -> Change:
     if before.etag or replace(row, etag="") != before:
         return Change(row)
     return Change(now, remove=True)
+
+
+def _unwritten(what: str, written: Sequence[Written]) -> int:
+    """Log and return how many could not be written."""
+    errors = [one for one in written if isinstance(one, AzureError)]
+    if errors:
+        error = type(errors[0]).__name__
+        event(WARNING, "attempts not written", what=what, count=len(errors), error=error)
+    return len(errors)
 
 
 def is_same_try(stored: Attempt, wanted: Attempt) -> bool:

@@ -234,6 +234,20 @@ def test_a_claim_given_back_leaves_what_was_before(attempts):
     assert (0, [replace(before, etag="")]) == (missing, plain(attempts.read_all().values()))
 
 
+def test_a_claim_is_given_back_though_a_caller_was_promised_something_meanwhile(attempts):
+    """The promise stays; an attempt that was none does not count."""
+    claims = attempts.claim([Attempt(A), Attempt(B)], AT, SWEEP).mine
+    attempts.defer(A)
+    attempts.tell(B, "expiring")
+
+    missing = attempts.give_back(claims)
+
+    assert 0 == missing
+    assert [Attempt(A, deferred=True), Attempt(B, told=frozenset({"expiring"}))] == plain(
+        attempts.read_all().values()
+    )
+
+
 def test_a_claim_is_not_given_back_over_a_newer_attempt(attempts):
     """What was recorded meanwhile stays, and nothing is missing."""
     claims = attempts.claim([Attempt(A)], AT, SWEEP).mine

@@ -242,7 +242,7 @@ class Machine(RuleBasedStateMachine):
     def give_back(self, claim):
         one = claim.now.request_id
         others = self.stored(one)
-        mine = others.etag == claim.now.etag
+        mine = (others.sweep, others.last) == (claim.now.sweep, claim.now.last)
         missing = self.attempts.give_back([claim], self.deadline())
         stored = self.stored(one)
         if not mine:
