@@ -8,7 +8,7 @@ param sweepPeriodMinutes int
 @description('Where alerts are sent. Empty: nowhere.')
 param alertEmail string
 
-// Severity: 1 error, 2 warning. A window covers two looks at least, since lines may come late.
+// Severity: 1 error, 2 warning, 3 information. A window covers two looks at least, since lines may come late.
 var alerts = [
   {
     name: 'sweep-failed'
@@ -55,6 +55,13 @@ var alerts = [
     severity: 2
     window: 'PT30M'
     query: loadTextContent('alerts/list-not-whole.kql')
+  }
+  {
+    name: 'still-dry'
+    title: 'Redeliver: for a day there were only dry runs'
+    severity: 3
+    window: 'P2D'
+    query: loadTextContent('alerts/still-dry.kql')
   }
 ]
 

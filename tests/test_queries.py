@@ -166,7 +166,7 @@ def test_every_field_that_a_query_reads_is_in_lines_of_the_running_app(understoo
 
 
 def test_every_query_finds_something_in_lines_of_the_running_app(logged):
-    """What has happened is in its answer; nothing was missing from the log that it asks for."""
+    """But for those that ask for nothing, or for a whole day of it."""
     now = datetime.now(UTC)
     texts = [line.split("] ", 1)[-1] for line in logged.lines]
     workspace = kusto.Workspace([(now - timedelta(seconds=1), text) for text in texts])
@@ -176,7 +176,9 @@ def test_every_query_finds_something_in_lines_of_the_running_app(logged):
         for name, query in kusto.queries().items()
     }
 
-    assert ["infra/alerts/no-sweep.kql"] == [name for name, rows in found.items() if not rows]
+    assert ["infra/alerts/no-sweep.kql", "infra/alerts/still-dry.kql"] == [
+        name for name, rows in found.items() if not rows
+    ]
 
 
 # -- a day of sweeps --
@@ -288,4 +290,36 @@ def test_alerts_fire_on_a_day_of_sweeps_when_they_should_and_only_then(day):
         "given-up": ["02:22", "02:52", "04:07", "04:37", "10:07", "10:37"],
         "window-closing": ["00:07", "00:37", "06:22", "06:52"],
         "list-not-whole": ["19:07", "19:37", "21:07", "21:37"],
+        "still-dry": [],
     } == fired(heard.lines)
+
+
+@pytest.mark.parametrize(
+    ("dry_runs", "due", "hours", "fires"),
+    [
+        ([True] * 5, 1, 7, True),
+        ([True] * 5, 0, 7, False),
+        ([True] * 4 + [False], 1, 7, False),
+        ([True] * 5, 1, 5, False),
+    ],
+    ids=["for a day", "nothing due", "one was not", "not for a day"],
+)
+def test_who_forgets_that_it_is_a_dry_run_is_reminded(dry_runs, due, hours, fires):
+    """A new deployment changes nothing, until somebody has looked at its report."""
+    lines = [
+        (
+            MIDNIGHT + hours * number * timedelta(hours=1),
+            json.dumps({"event": "sweep finished", "dryRun": dry, "due": due}),
+        )
+        for number, dry in enumerate(dry_runs)
+    ]
+
+    look = lines[-1][0] + timedelta(minutes=7)
+
+    assert fires is bool(kusto.Workspace(lines).find(query_of("still-dry"), look, 2880))
+
+
+def query_of(alert):
+    """The query of one alert, as it is deployed."""
+    (rule,) = [one for one in rules() if one["name"] == f"redeliver-{alert}"]
+    return rule["properties"]["criteria"]["allOf"][0]["query"]
