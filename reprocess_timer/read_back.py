@@ -42,11 +42,9 @@ def read_back(
     gone = [one for one in known.values() if one.request_id not in plan.failed_ids]
     states = read(means, "read back", [one.request_id for one in gone if not one.settled])
     ended = [one for one in gone if one.request_id in states and _has_ended(states[one.request_id])]
-    over = [
-        one
-        for one in known.values()
-        if _is_over(means, one, unlisted=list_complete and one.request_id not in plan.failed_ids)
-    ]
+    unlisted = {one.request_id for one in gone} if list_complete else set()
+    unseen = unlisted - states.keys()
+    over = [one for one in known.values() if _is_over(means, one, unlisted, unseen)]
     removed = {one.request_id for one in over}
     means.attempts.settle([one for one in ended if one.request_id not in removed], means.end)
     means.attempts.forget(over, means.end)
@@ -62,15 +60,18 @@ def _has_ended(request: Request | None) -> bool:
     return request is None or (request.has_ended and not request.has_failed)
 
 
-def _is_over(means: Means, attempt: Attempt, *, unlisted: bool) -> bool:
+def _is_over(means: Means, attempt: Attempt, unlisted: set[str], unseen: set[str]) -> bool:
     """Whether what is stored of a request is of no use any more.
 
     A settled one is kept until its cool-down is over: a list that still shows it as failed would
     have it tried again otherwise. An old one that was told is kept as long as Graph lists it: it
-    would be told again.
+    would be told again. A promise is kept until the request is tried, unless Graph neither lists
+    it nor lets us see it: there may be no such request for us.
     """
-    now = means.now()
-    old = attempt.last < now - timedelta(days=2 * means.settings.sweep_window_days)
+    now, one = means.now(), attempt.request_id
     if attempt.settled:
         return now > attempt.last + cooldown(attempt, means.settings)
-    return old and not attempt.deferred and (unlisted or not attempt.told)
+    if attempt.deferred and one not in unseen:
+        return False
+    old = attempt.last < now - timedelta(days=2 * means.settings.sweep_window_days)
+    return old and (one in unlisted or not attempt.told)

@@ -493,6 +493,26 @@ def test_rows_go_when_nothing_is_left_to_remember(world):
     assert [{delivered: True, gone: True}, {}] == left
 
 
+def test_a_promise_about_what_graph_neither_lists_nor_shows_is_dropped(world):
+    """Such as of another catalog, deferred during an outage; what is on its way keeps its own."""
+    (foreign,) = world.failures(1, accessPackageId=PACKAGES[1], state="delivered")
+    (moving,) = world.failures(
+        1,
+        accessPackageId=PACKAGES[0],
+        state="delivering",
+        completedDateTime=None,
+        deliverySeconds=3600,
+    )
+    for one in (foreign, moving):
+        world.attempts.defer(one)
+    world.app.control("PATCH", "settings", {"forbiddenPackages": [PACKAGES[1]]})
+
+    report = world.sweep(SWEEP_ACCESS_PACKAGES=PACKAGES[0])
+
+    assert ("", True) == (report.problem, report.list_complete)
+    assert [moving] == list(world.attempts.read_all())
+
+
 def test_what_breaks_on_a_worker_ends_the_sweep_and_is_told(world, monkeypatch):
     """An error that nobody foresaw: what was done is reported, and its traceback is logged."""
     world.failures(60)
