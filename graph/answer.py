@@ -119,7 +119,7 @@ def told_wait(answer: Answer, now: datetime) -> float | None:
     pages show 10 and 2.128).
     """
     value = answer.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?( *, *[0-9]{1,9}(\.[0-9]{1,9})?)*", value[:200]):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?( *, *[0-9]{1,9}(\.[0-9]{1,9})?)*", value):
         seconds = max(float(part) for part in value.split(","))
     else:
         at = http_date(value)
