@@ -10,6 +10,7 @@ import ssl
 import uuid
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
@@ -222,14 +223,14 @@ class Http:
     def _checked(self, url: str) -> str:
         """Return a whole address below our version of Graph. Raises GraphFailed for any other.
 
-        What is sent begins with our own version root, letter by letter, whatever was given.
+        What is sent begins with our own version root, letter by letter, whatever was given; and
+        no `..` leads out of it, which requests would follow.
         """
         root = self.version_root
-        if url.startswith("/"):
-            return root + url
-        if url[: len(root)].lower() == root.lower() and url[len(root) :].startswith("/"):
-            return root + url[len(root) :]
-        raise GraphFailed("Graph's nextLink leaves the Graph root; it was not followed")
+        below = url[len(root) :] if url[: len(root)].lower() == root.lower() else url
+        if not below.startswith("/") or ".." in unquote(below.partition("?")[0]):
+            raise GraphFailed("Graph's nextLink leaves the Graph root; it was not followed")
+        return root + below
 
     def _set_clock(self, answer: Answer, sent_at: datetime) -> None:
         """Learn how far Graph's clock is ahead: as little as this answer leaves possible."""
