@@ -6,7 +6,6 @@ Not for: Graph itself. The token is given to http.py and goes nowhere else.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 import threading
@@ -112,7 +111,7 @@ def claims_of(token: str) -> Claims:
     try:
         part = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (IndexError, ValueError, binascii.Error):
+    except (IndexError, ValueError, RecursionError):
         return Claims()
     if not isinstance(claims, dict):
         return Claims()

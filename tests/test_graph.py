@@ -5,6 +5,7 @@ Not for: how Graph behaves (the emulator), or sockets (tests/e2e).
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import ssl
@@ -21,6 +22,7 @@ import graph
 from deadline import Deadline
 from graph.answer import LARGEST_BODY, Answer, told_wait
 from graph.calls import SETTLE_SECONDS, SETTLE_WAITS
+from graph.identity import Claims, claims_of
 from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply
 
 POST = ("POST", f"{REQUESTS}/{ID}/reprocess")
@@ -793,6 +795,13 @@ def test_names_that_graph_refuses_cost_the_names_only():
         assert [ID] == [one.id for one in world.graph.failed_in_detail(world.deadline())]
 
     assert [True] * 4 + [False] * 2 == ["$expand=" in url for _, url in world.calls]
+
+
+def test_a_token_that_is_nested_too_deeply_says_nothing():
+    """As any other that cannot be read; it is for Graph to refuse it."""
+    deep = base64.urlsafe_b64encode(b"[" * 20_000).decode()
+
+    assert Claims() == claims_of(f"head.{deep}.tail")
 
 
 @pytest.mark.parametrize(
