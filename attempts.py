@@ -253,7 +253,8 @@ class Attempts:
         at, text = kept
         try:
             report = json.loads(text)
-        except ValueError:  # spoilt by a hand
+            json.dumps(report, allow_nan=False)  # as it is part of an answer
+        except (ValueError, RecursionError):  # spoilt by a hand
             return None
         return (at, report) if isinstance(report, dict) else None
 

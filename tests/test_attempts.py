@@ -509,13 +509,17 @@ def test_what_a_spoilt_value_counts_as(azurite, columns, expected):
     assert [expected] == plain(attempts.read_all().values()) == plain([attempts.read(A)])
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[1]", 7])
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "[1]", 7, '{"found": NaN}', '{"seconds": 1e999}', "[" * 20_000]
+)
 def test_a_spoilt_report_is_none(azurite, text):
     """The list is answered without it."""
     kept = store(key_settings(azurite))
     attempts = Attempts(kept)
     attempts.note_sweep({}, AT)
-    kept._client.upsert_entity({"PartitionKey": "sweeps", "RowKey": "last", "Report": text})
+    kept._client.upsert_entity(
+        {"PartitionKey": "sweeps", "RowKey": "last", "At": AT, "Report": text}
+    )
 
     assert attempts.last_sweep() is None
 
