@@ -74,13 +74,14 @@ def judged(request: Request, attempt: Attempt | None, settings: Settings, now: d
         )
     candidate = Candidate(request, attempt or Attempt(request.id, failed=request.completed_at))
     standing = judge(candidate, settings, now)
-    ends, following = window_ends(candidate, settings), next_attempt(candidate, settings)
+    ends = window_ends(candidate, settings)
+    following = next_attempt(candidate, settings) if standing is Standing.COOLING else None
     return Failure(
         request,
         candidate.attempt,
         standing,
         ends if request.completed_at else None,
-        following if standing is Standing.COOLING and following <= ends else None,
+        following if following and following <= ends else None,
     )
 
 

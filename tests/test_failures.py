@@ -24,7 +24,7 @@ from reprocess_http.problems import TimedOut
 from reprocess_timer.failure import NAMES, item, judged, place
 from reprocess_timer.plan import Planner, Standing
 from settings import load
-from table import Attempt
+from table import NEVER, Attempt
 from tests.calls import Crowd, Gate
 from tests.listed import PACKAGES, View, failed, lists, name_of
 from tests.scripted import NOW, REQUESTS, reply
@@ -836,3 +836,15 @@ def test_the_names_of_a_row_are_the_columns():
     row = judged(whole, attempt, load({}), NOW)
 
     assert list(NAMES) == list(item(row, NOW))
+
+
+def test_a_failure_at_the_begin_of_time_has_no_next_attempt():
+    """Services write the year 1 where they know no time; the longest of waits goes before it."""
+    week = {"SWEEP_COOLDOWN_MINUTES": "10080", "SWEEP_COOLDOWN_MAX_MINUTES": "10080"}
+    request = DetailedRequest(name_of(1), "deliveryFailed", "userAdd", NEVER)
+
+    row = judged(
+        request, Attempt(request.id, 1, NOW - DAY), load({"SWEEP_WINDOW_DAYS": "1", **week}), NOW
+    )
+
+    assert (Standing.EXPIRED, None) == (row.standing, row.next_attempt_at)
