@@ -380,7 +380,7 @@ def _made() -> Attempts:
 
 
 def store(settings: Settings) -> Table | Memory:
-    """Return the store that the settings name."""
+    """Return the store that the settings name. Raises SettingsError."""
     client = table_client(settings)
     if client:
         return Table(client)
@@ -396,7 +396,7 @@ def store(settings: Settings) -> Table | Memory:
 def table_client(settings: Settings) -> TableClient | None:
     """Return a client with the managed identity, else with the connection string's key.
 
-    None where no storage is configured.
+    None where no storage is configured. Raises SettingsError.
     """
     session = requests.Session()
     for scheme in ("https://", "http://"):
@@ -414,7 +414,11 @@ def table_client(settings: Settings) -> TableClient | None:
             session=session,
         )
     if settings.storage_connection:
-        return TableClient.from_connection_string(
-            settings.storage_connection, settings.attempts_table, session=session
-        )
+        try:
+            return TableClient.from_connection_string(
+                settings.storage_connection, settings.attempts_table, session=session
+            )
+        except Exception:  # in many forms, whose words may have the key in them
+            problem = "AzureWebJobsStorage names no table service that has an address"
+            raise app_settings.SettingsError([problem]) from None
     return None

@@ -24,7 +24,7 @@ import table
 from attempts import NEVER, Attempt, Attempts, Claim, Claims, Memory, store, table_client
 from deadline import Deadline
 from emulator.identity import Identity
-from settings import load
+from settings import SettingsError, load
 from table import Table
 from tests.proxy import Proxy
 
@@ -522,6 +522,27 @@ def test_a_spoilt_report_is_none(azurite, text):
     )
 
     assert attempts.last_sweep() is None
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "TableEndpoint=https:/acc.example;SharedAccessSignature=hunter2",
+        "TableSecondaryEndpoint=https://acc.example;AccountName=acc;AccountKey=hunter2",
+        "DefaultEndpointsProtocol=https[];EndpointSuffix=x;AccountName=acc;AccountKey=hunter2",
+    ],
+)
+def test_a_connection_string_without_an_address_is_a_wrong_setting(connection):
+    """By its name, and without anything of what it says."""
+    settings = load({"AzureWebJobsStorage": connection})
+
+    with pytest.raises(SettingsError) as caught:
+        store(settings)
+
+    assert ["AzureWebJobsStorage names no table service that has an address"] == (
+        caught.value.problems
+    )
+    assert caught.value.__suppress_context__
 
 
 # -- a broken table --
