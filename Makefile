@@ -5,7 +5,7 @@ DEPLOYED = function_app.py settings.py setting_kinds.py events.py deadline.py at
 COMPILE = $(PYTHON) -m uv pip compile -q --universal --python-version 3.13 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run test soak faults check check-docs format bench pictures package licences sbom audit lock clean
+.PHONY: help setup run test soak faults check check-docs format fuzz bench pictures package licences sbom audit lock clean
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 setup:
@@ -33,6 +33,8 @@ check-docs: setup  ## check what documents and scripts tell to run (installs az,
 format: setup  ## format the code
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
+fuzz: setup  ## fuzz every parser of foreign bytes (FUZZ_SECONDS=20 for each of 26)
+	$(PYTHON) -m tests.fuzz
 bench: setup  ## measure
 	$(PYTHON) -m benchmarks
 pictures: setup  ## take pictures of the page: .pictures, docs/report.png
@@ -51,4 +53,4 @@ lock: setup  ## pin requirements*.in, with hashes
 	$(COMPILE) requirements-audit.in -o requirements-audit.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 clean:  ## remove what set-up and tests made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite .bench .kusto .cards .check-docs .package .sbom .pictures
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite .bench .kusto .cards .check-docs .package .sbom .pictures .fuzz
