@@ -133,6 +133,19 @@ def test_every_deployed_file_has_a_target_or_no_foreign_bytes():
     assert set() == fuzzed & NO_PARSER.keys()
 
 
+def test_the_run_that_is_written_down_had_every_target():
+    """Its sum is right, nothing was found, and the README has the same sum."""
+    text = (PROJECT / "docs/reliability.md").read_text().partition("\ntarget ")[2]
+    rows = [line.split() for line in text.partition("```")[0].splitlines()[1:]]
+    counts = {name: int(inputs.replace(",", "")) for name, inputs, *_ in rows}
+    total = counts.pop("all")
+
+    assert counts.keys() == TARGETS.keys()
+    assert sum(counts.values()) == total
+    assert {"-"} == {row[-1] for row in rows[:-1]}
+    assert f"{total:,} inputs" in (PROJECT / "README.md").read_text()
+
+
 def test_a_finding_fails_the_command_and_says_how_to_see_it_again(monkeypatch, capsys, tmp_path):
     """The others are fuzzed even so."""
     monkeypatch.setattr(command, "KEPT", tmp_path)
