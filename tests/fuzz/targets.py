@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FIELD, ANSWER = b"\x1e", b"\x1d"  # what separates the fields of an input, and several answers
 LONGEST = 16384  # bytes of an input
 WAITING = (
-    *("graph.http", "graph.identity", "table"),
+    *("graph.answer", "graph.http", "graph.identity", "table"),
     *("reprocess_http.webhook", "reprocess_http.one_request", "reprocess_http.diagnosis"),
 )
 
@@ -89,7 +89,7 @@ def unthreaded() -> Iterator[None]:
     """Have the app wait without a thread for each wait: it costs ten times what parsers do."""
     with contextlib.ExitStack() as patched:
         for name in WAITING:
-            patched.enter_context(patch(f"{name}.within", lambda _, function: function()))
+            patched.enter_context(patch(f"{name}.bounded", lambda _, function: function()))
         yield
 
 
