@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import azure.functions as func
 
 from reprocess_http import status_link
+from reprocess_timer.failure import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,19 +43,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered, and `noted` for the call's log line. What is None is left out of both."""
+    """What is answered, and `noted` for the call's log line. What is None is left out of both.
+
+    A `body` that is bytes is sent as it is.
+    """
 
     status: int
-    body: Mapping[str, object]
+    body: Mapping[str, object] | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     noted: Mapping[str, object] = field(default_factory=dict)
     mimetype: str = "application/json"
 
     def response(self, correlation_id: str) -> func.HttpResponse:
         """Return it as the Functions host takes it; every answer carries the correlation id."""
-        body = {name: value for name, value in self.body.items() if value is not None}
+        body = self.body if isinstance(self.body, bytes) else written(told(self.body))
         return func.HttpResponse(
-            json.dumps(body),  # ASCII: half a character, as Graph may cut one, has no other form
+            body,
             status_code=self.status,
             mimetype=self.mimetype,
             headers={
@@ -63,6 +67,16 @@ class Answer:
                 **self.headers,
             },
         )
+
+
+def told(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return what is known: fields that are None are left out."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def written(body: Mapping[str, object]) -> bytes:
+    """Return JSON in ASCII: half a character, as Graph may cut one, has no other form."""
+    return json.dumps(body).encode()
 
 
 def of_result(call: Call, result: Result, settings: Settings) -> Answer:
@@ -76,7 +90,7 @@ def of_result(call: Call, result: Result, settings: Settings) -> Answer:
         "requestId": call.request_id,
         "outcome": result.outcome,
         "state": result.state,
-        "acceptedAt": _iso(result.accepted_at),
+        "acceptedAt": iso(result.accepted_at),
         "statusUrl": location if pending else None,
         "correlationId": call.correlation_id,
         "detail": result.detail,
@@ -149,7 +163,7 @@ def _status_url(call: Call, accepted_at: datetime | None, settings: Settings) ->
 
     A link that is polled is handed on with its own expiry: polling does not prolong it.
     """
-    at = _iso(accepted_at)
+    at = iso(accepted_at)
     secret = settings.status_link_secret
     if secret:
         expires = call.caller.link_expires if call.caller else None
@@ -159,8 +173,3 @@ def _status_url(call: Call, accepted_at: datetime | None, settings: Settings) ->
         return f"{call.origin}/api/status/{call.request_id}?{query}"
     query = "?" + urlencode({"acceptedAt": at}) if at else ""
     return f"{call.origin}/api/requests/{call.request_id}{query}"
-
-
-def _iso(at: datetime | None) -> str | None:
-    """Write a time (UTC) in whole seconds: never later than it was."""
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None

@@ -5,18 +5,14 @@ Not for: reading (failures.py), choosing (failures_query.py), or what a row tell
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import azure.functions as func
 
 import attempts
 import graph
 import settings as app_settings
 from deadline import Deadline
 from reprocess_http import accept, door, failures
-from reprocess_http.answers import Answer
+from reprocess_http.answers import Answer, told, written
 from reprocess_http.failures_query import query_of
 from reprocess_http.road import Route
 from reprocess_http.sheet import sheet
@@ -31,28 +27,7 @@ if TYPE_CHECKING:
 
 JSON, CSV = "application/json", "text/csv"
 KEPT = failures.Kept()
-
-
-@dataclass(frozen=True, slots=True)
-class Written(Answer):
-    """An answer that is written already; `body` is not looked at."""
-
-    content: bytes = b""
-
-    def response(self, correlation_id: str) -> func.HttpResponse:
-        """Return it as the Functions host takes it."""
-        return func.HttpResponse(
-            self.content,
-            status_code=self.status,
-            mimetype=self.mimetype,
-            headers={
-                "x-correlation-id": correlation_id,
-                "Cache-Control": "no-store",
-                "Vary": "Accept",
-                "X-Content-Type-Options": "nosniff",
-                **self.headers,
-            },
-        )
+HEADERS = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
 
 
 def answer(call: Call) -> Answer:
@@ -67,7 +42,7 @@ def answer(call: Call) -> Answer:
     return _as_csv(found, query) if as_csv else _as_json(found, query, call.origin)
 
 
-def _as_json(found: Failures, query: Query, origin: str) -> Written:
+def _as_json(found: Failures, query: Query, origin: str) -> Answer:
     page, following = query.page(found.ordered)
     gap = found.gaps[0] if found.gaps else None
     body = {
@@ -79,23 +54,22 @@ def _as_json(found: Failures, query: Query, origin: str) -> Written:
         "unlisted": [one.access_package for one in found.gaps if one.access_package] or None,
         "counts": found.counts,
     }
-    told = {name: value for name, value in body.items() if value is not None}
-    content = json.dumps(told | {"lastSweep": found.last_sweep}).encode()
-    return Written(200, {}, noted=_noted(found, len(page)), mimetype=JSON, content=content)
+    content = written(told(body) | {"lastSweep": found.last_sweep})
+    return Answer(200, content, HEADERS, _noted(found, len(page)))
 
 
-def _as_csv(found: Failures, query: Query) -> Written:
+def _as_csv(found: Failures, query: Query) -> Answer:
     """Return all rows; the name of the file says when it was, and whether it is whole."""
     chosen = list(query.chosen(found.ordered))
     content = sheet(NAMES, (item(one, found.as_of) for one in chosen))
     part = "-not-whole" if found.gaps else ""
     name = f"failed-requests-{found.as_of:%Y-%m-%dT%H%M}Z{part}.csv"
-    headers = {
+    headers = HEADERS | {
         "Content-Disposition": f'attachment; filename="{name}"',
         "x-list-complete": "false" if found.gaps else "true",
     }
     noted = _noted(found, len(chosen))
-    return Written(200, {}, headers, noted, mimetype=CSV, content=content)
+    return Answer(200, content, headers, noted, CSV)
 
 
 def _noted(found: Failures, count: int) -> Mapping[str, object]:
