@@ -217,10 +217,12 @@ def _sentence(error: graph.GraphError) -> str:
 
 
 def _table() -> str:
-    """Write a row and remove it."""
+    """Read a row; write one and remove it."""
     settings = app_settings.current()
+    deadline = Deadline(TABLE_SECONDS - 1)
     try:
-        attempts.shared().check_writable(Deadline(TABLE_SECONDS - 1))
+        attempts.shared().last_sweep(deadline)
+        attempts.shared().check_writable(deadline)
     except AzureError as error:
         status = getattr(error, "status_code", None)
         how = f"HTTP {status}" if status else type(error).__name__

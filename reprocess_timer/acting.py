@@ -3,8 +3,8 @@
 Not for: when to send how much (batches.py, pace.py), or which requests (plan.py).
 
 A worker claims a batch just before it sends it, so that a killed sweep holds back what was in
-flight and nothing else. What Graph did not judge gives its claim back: nothing of an outage counts
-as an attempt.
+flight, and what Graph had put off to later in the same sweep. What Graph did not judge gives its
+claim back: nothing of an outage counts as an attempt.
 """
 
 from __future__ import annotations

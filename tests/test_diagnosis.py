@@ -37,12 +37,16 @@ def _look(monkeypatch):
         roles=(WRITE,),
         identity=None,
         table=lambda _: None,
+        readable=lambda _: None,
         **environ,
     ):
         claims = SimpleNamespace(object_id=OBJECT, roles=roles)
         shared = SimpleNamespace(failed=failed, identity=identity or (lambda _: claims))
         monkeypatch.setattr(graph, "shared", lambda: shared)
-        monkeypatch.setattr("attempts.shared", lambda: SimpleNamespace(check_writable=table))
+        monkeypatch.setattr(
+            "attempts.shared",
+            lambda: SimpleNamespace(last_sweep=readable, check_writable=table),
+        )
         monkeypatch.setattr(app_settings, "current", lambda: app_settings.load(environ))
         checks = diagnosis.run()
         assert all(check.milliseconds >= 0 for check in checks)
@@ -290,14 +294,15 @@ def test_the_threads_belong_to_the_invocation(look):
 KEY = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5"
 
 
-def test_the_table_is_proved_to_be_writable(look):
-    """Not only readable."""
+@pytest.mark.parametrize("what", ["table", "readable"])
+def test_the_table_is_proved_to_be_readable_and_writable(look, what):
+    """One is not enough."""
     denied = HttpResponseError("secret words")
     denied.status_code = 403
 
     checks = look(AzureWebJobsStorage=KEY)
     assert ("The table reprocessAttempts can be read and written.", "") == checks["attempts"]
-    checks = look(table=no(denied), AzureWebJobsStorage=KEY)
+    checks = look(AzureWebJobsStorage=KEY, **{what: no(denied)})
     assert (
         "The table reprocessAttempts cannot be read and written (HTTP 403).",
         (
