@@ -124,9 +124,24 @@ APP_ROLE = Text("[!-~]{1,120}", "the value of an app role, without blanks")
 JSON_POINTER = Text(  # not the empty one, which points to the whole: that is no setting
     "(/([^/~]|~[01])*)+", "a JSON Pointer (RFC 6901) such as /issue/fields/requestId"
 )
+
+
+def _field(one: str) -> str:
+    """Return the pattern of a field of a schedule: `one`, a range or all, with a step; or several.
+
+    https://github.com/atifaziz/NCrontab/wiki/Crontab-Expression: what the Functions host reads.
+    """
+    part = rf"(\*|{one}(-{one})?)(/[1-9][0-9]?)?"
+    return f"{part}(,{part})*"
+
+
+_SIXTY, _HOUR, _DAY = "[0-5]?[0-9]", "([01]?[0-9]|2[0-3])", "(0?[1-9]|[12][0-9]|3[01])"
+_MONTH = "(0?[1-9]|1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[A-Za-z]*)"
+_WEEKDAY = "([0-6]|(?i:sun|mon|tue|wed|thu|fri|sat)[A-Za-z]*)"
 NCRONTAB = Text(
-    "[0-9A-Za-z*/,-]+( +[0-9A-Za-z*/,-]+){5}",
-    "an NCRONTAB expression of six fields, as 0 */15 * * * *",
+    " +".join(map(_field, (_SIXTY, _SIXTY, _HOUR, _DAY, _MONTH, _WEEKDAY))),
+    "an NCRONTAB expression of six fields (second, minute, hour, day, month, day of the week), as "
+    "0 */15 * * * *",
 )
 STORAGE_ACCOUNT = Text(
     "[a-z0-9]{3,24}", "a storage account's name, 3 to 24 small letters and digits"

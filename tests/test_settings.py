@@ -154,6 +154,7 @@ def test_a_default_may_be_set_as_well(one):
         ("STATUS_LINK_SECRET", "s" * 32, "s" * 32),
         ("STATUS_LINK_HOURS", "720", 720),
         ("SWEEP_SCHEDULE", "0  0 8-18/2 * JAN MON,FRI", "0  0 8-18/2 * JAN MON,FRI"),
+        ("SWEEP_SCHEDULE", "00 */5,59 23 31 december 1-Fri", "00 */5,59 23 31 december 1-Fri"),
         ("SWEEP_DRY_RUN", "True", True),
         ("SWEEP_DRY_RUN", "FALSE", False),
         ("SWEEP_ACCESS_PACKAGES", f"{ID.upper()}, {OTHER},{ID}", (ID, OTHER)),
@@ -228,8 +229,8 @@ def test_all_problems_are_named_at_once():
             "of 24 to 64 bytes; what is wrong is secret 1"
         ),
         (
-            "SWEEP_SCHEDULE is 'hourly' but should be an NCRONTAB expression of six fields, as "
-            "0 */15 * * * *"
+            "SWEEP_SCHEDULE is 'hourly' but should be an NCRONTAB expression of six fields "
+            "(second, minute, hour, day, month, day of the week), as 0 */15 * * * *"
         ),
         "NOTIFY_FORMAT is 'slack' but should be one of cloudevents, teams",
         "SWEEP_COOLDOWN_MAX_MINUTES is '30' but should be at least SWEEP_COOLDOWN_MINUTES (60)",
@@ -275,8 +276,28 @@ def test_all_problems_are_named_at_once():
         ("STATUS_LINK_HOURS", ["0", "721"], f"{WHOLE} 1 to 720"),
         (
             "SWEEP_SCHEDULE",
-            ["hourly", "*/15 * * * *", "0 0 0 0 0 0 0", "0 0\n0 0 0 0", "0 0 * * * ?"],
-            "an NCRONTAB expression of six fields, as 0 */15 * * * *",
+            [
+                "hourly",
+                "*/15 * * * *",
+                "0 0 0 1 1 0 0",
+                "0 0\n0 1 1 0",
+                "0 0 * * * ?",
+                "60 * * * * *",
+                "* 60 * * * *",
+                "* * 24 * * *",
+                "* * * 32 * *",
+                "* * * 0 * *",
+                "* * * * 13 *",
+                "* * * * * 7",
+                "* * * * * day",
+                "*/0 * * * * *",
+                "1- * * * * *",
+                ",1 * * * * *",
+            ],
+            (
+                "an NCRONTAB expression of six fields (second, minute, hour, day, month, day of the "
+                "week), as 0 */15 * * * *"
+            ),
         ),
         ("SWEEP_DRY_RUN", ["1", "yes", "on", "0"], "true or false"),
         (
