@@ -62,7 +62,7 @@ def listed():
         put(app, REFUSED, completedDateTime=ago(days=2))
         put(app, EXPIRED, completedDateTime=ago(days=15), state="partiallyDelivered")
         put(app, REMOVAL, completedDateTime=ago(minutes=1), requestType="adminRemove")
-        app.fault("batchItem", "status", status=400, code="Busy", message="Still retrying.")
+        app.fault("reprocess", "status", status=400, code="Busy", message="Still retrying.")
         app.sweep()
         put(app, DUE, completedDateTime=ago(hours=3), requestorName=FORMULA)
         fresh(app)
