@@ -1,22 +1,28 @@
-"""Measure what the README states: all in one run, on loopback.
+"""Measure what the README and docs/benchmarks.md state: all in one run, on loopback, or parts of it.
 
-Here: one HTTP call, and the start. Sweeps are measured by sweeps.py, the pace by limits.py, the page
-by page.py.
+    python -m benchmarks [--quick] [PART ...]
+
+Here: one HTTP call, and which parts there are. What they measure: callers.py, sweeps.py, limits.py
+and page.py print, drains.py, cold.py and the growth in sweeps.py are kept for document.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import http.client
-import json
 import os
 import platform
 import statistics
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import callers, limits, page, sweeps
-from emulator.run import Local, ask
+from benchmarks import callers, cold, document, drains, limits, page, sweeps
+from benchmarks.tenant import NO_TIMER, sdk_python, token
+from emulator.azurite import Azurite
+from emulator.run import Local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CALLS = 1000
 
@@ -40,20 +46,9 @@ def timed(port: int, calls: list[tuple[str, dict[str, str]]]) -> list[float]:
     return times
 
 
-def token(local: Local) -> str:
-    url = f"{local.graph_url}/msi/token?api-version=2019-08-01&resource=https://graph.microsoft.com"
-    body = json.loads(ask(url, {"X-IDENTITY-HEADER": local.identity_header}))
-    return str(body["access_token"])
-
-
 def percentiles(times: list[float]) -> tuple[float, float]:
     cuts = statistics.quantiles(times, n=100)
     return cuts[49], cuts[98]
-
-
-def peak_mib(pid: int) -> float:
-    with Path(f"/proc/{pid}/status").open() as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
 def one_call(local: Local) -> dict[str, Any]:
@@ -87,36 +82,62 @@ def one_call(local: Local) -> dict[str, Any]:
     }
 
 
-def cold(rounds: int = 5) -> dict[str, Any]:
-    """From starting a process of the host until its first 202, token included; and its memory."""
-    until, memory, ready = [], [], []
+def ready(rounds: int = 5) -> dict[str, Any]:
+    """From `make run` to an app that answers, once set up."""
+    times = []
     for _ in range(rounds):
         started = time.perf_counter()
-        with Local() as local:
-            ready.append(time.perf_counter() - started)
-            path = (
-                f"/api/requests/{local.control('GET', 'showcase')['showcase'][0]['id']}/reprocess"
-            )
-            timed(local.port, [(path, {"x-functions-key": local.function_key})])
-            until.append(time.perf_counter() - started)
-            memory.append(peak_mib(local.parts[1].pid))
-    return {
-        "ready after s (median of 5)": round(statistics.median(ready), 2),
-        "cold process to first 202 s (median of 5)": round(statistics.median(until), 2),
-        "its peak memory MiB": round(statistics.median(memory)),
-    }
+        with Local():
+            times.append(time.perf_counter() - started)
+    return {"ready after s (median of 5)": round(statistics.median(times), 2)}
+
+
+def calls() -> dict[str, Any]:
+    with Local(settings=NO_TIMER, graph_options=("--requests", "0")) as local:
+        return ready() | one_call(local) | callers.measure()
+
+
+def with_azurite(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    with Azurite() as azurite:
+        return measure(azurite, *arguments)
+
+
+# What is printed, for the README.
+PRINTED: dict[str, Callable[[], dict[str, Any]]] = {
+    "calls": calls,
+    "sweeps": sweeps.measure,
+    "pace": limits.measure,
+}
+# What is kept, for docs/benchmarks.md: how to measure it, in full and in a few minutes.
+KEPT: dict[str, tuple[Callable[..., dict[str, Any]], Any, Any]] = {
+    "growth": (sweeps.growth, (1000, 10000, 30000, 100000, 300000, 1000000), (100, 1000, 3000)),
+    "one": (drains.one_request, 1000, 100),
+    "cold": (cold.measure, 9, 2),
+    "peers": (drains.measure, drains.Plan(), drains.QUICK),
+}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"{', '.join([*PRINTED, *KEPT])}, page; or all")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, to try the benchmark")
+    options = parser.parse_args()
+    wanted = options.parts or (KEPT if options.quick else [*PRINTED, *KEPT, "page"])
+    if unknown := {*wanted} - {*PRINTED, *KEPT, "page"}:
+        parser.error(f"there is no {', '.join(unknown)}")
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
-    results = cold()
-    with Local(settings=sweeps.NO_TIMER, graph_options=("--requests", "0")) as local:
-        results |= one_call(local)
-    results |= callers.measure()
-    results |= sweeps.measure() | limits.measure()
-    for name, value in results.items():
-        print(f"{name:50} {value}")
-    page.main()
+    for name in wanted:
+        if name in PRINTED:
+            for what, value in PRINTED[name]().items():
+                print(f"{what:50} {value}", flush=True)
+        elif name in KEPT:
+            measure, full, quick = KEPT[name]
+            result = with_azurite(measure, quick if options.quick else full)
+            document.keep(name, result, quick=options.quick)
+        else:
+            page.main()
+    if {*wanted} & {*KEPT}:
+        document.write(sdk_python())
 
 
 if __name__ == "__main__":

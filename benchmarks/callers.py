@@ -15,7 +15,7 @@ import time
 import uuid
 from typing import Any
 
-from benchmarks.sweeps import NO_TIMER
+from benchmarks.tenant import NO_TIMER
 from emulator.run import Local
 from reprocess_http import signatures
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from azure.core.pipeline.transport import RequestsTransport
 
 import attempts
 import settings
+from benchmarks.peers.job import peak_mib
 from emulator.run import ask
 from graph import Accepted, Graph, GraphError
 from reprocess_timer.sweep import Sweep
@@ -78,7 +78,7 @@ def main() -> None:
         "whole": time.perf_counter() - started,
         "tableCalls": table_calls,
         "posting": ours.last - ours.first,
-        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "mib": peak_mib(),
     }
     print(json.dumps(report.fields() | {"problem": report.problem} | measured))
 

@@ -1,0 +1,1 @@
+"""What others do about failed deliveries, each written the way its users write it. Not for: us."""

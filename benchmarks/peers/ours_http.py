@@ -1,0 +1,36 @@
+"""Redeliver over HTTP, one request after the other: the app's own list, then a POST for each.
+
+As a flow or a script does that wants to choose by itself. `root` is the app, the credential a
+function key. When told to wait it does so, as the connector's engine would.
+"""
+
+from __future__ import annotations
+
+import requests
+
+from benchmarks.peers.job import Job
+from benchmarks.peers.loop import called
+
+
+def main() -> None:
+    job = Job()
+    session = requests.Session()
+    session.headers["x-functions-key"] = job.credential
+    url, ids = f"{job.root}/api/requests?plan=due&limit=1000", []
+    while url:
+        page = called(session, "GET", url).json()
+        ids += [failure["requestId"] for failure in page["value"]]
+        url = page.get("nextLink")
+    outcomes = []
+    job.post()
+    for one in ids:
+        if job.over():
+            break
+        with job.timed():
+            answer = called(session, "POST", f"{job.root}/api/requests/{one}/reprocess")
+        outcomes.append(answer.status_code == 202)
+    job.report(outcomes)
+
+
+if __name__ == "__main__":
+    main()
