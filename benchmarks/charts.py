@@ -106,7 +106,14 @@ def cold(rows: list[dict[str, Any]], path: Path) -> None:
             )
             starts[row["app"]] += width
     seconds = [row["seconds"] for row in rows]
-    axes.plot(seconds, [row["app"] for row in rows], "k|", markersize=26, label="first 202")
+    axes.plot(
+        seconds,
+        [row["app"] for row in rows],
+        "k|",
+        markersize=20,
+        markeredgewidth=2,
+        label="first 202",
+    )
     axes.invert_yaxis()
     axes.set_xlabel(
         "seconds; bars: imports, with Python's import timer on; line: until the first 202"
@@ -130,7 +137,7 @@ def growth(rows: list[dict[str, Any]], path: Path) -> None:
     memory.set_ylabel("peak memory, MiB")
     logarithmic(memory, sizes)
     memory.set_yscale("linear")
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, 1.1 * max(row["mib"] for row in rows))
     for axes in (time, memory):
         axes.set_xlabel("failed requests")
         axes.tick_params(axis="x", labelrotation=30)
