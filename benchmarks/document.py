@@ -260,7 +260,6 @@ The shortest p50 is that of: {first}.
 
 def cold(part: Row) -> str:
     rows = {row["app"]: row for row in part["rows"]}
-    ours, sdk, hello = rows["ours"], rows["msgraph-sdk"], rows["hello-world"]
     fields = ("seconds", "cpu", "mib", "megabytes")
     lines = [[name, *(number(row[field]) for field in fields)] for name, row in rows.items()]
     spent = {
@@ -275,19 +274,23 @@ def cold(part: Row) -> str:
         for one in packages
     ]
 
-    def aim(other: Row, most: float) -> str:
-        times = ours["seconds"] / other["seconds"]
-        return f"{number(times)} times, {'met' if times <= most else 'missed'}"
+    def aim(other: str, most: float) -> str:
+        said = []
+        for name in ("ours", "ours, compiled"):
+            times = rows[name]["seconds"] / rows[other]["seconds"]
+            said.append(f"{name} {number(times)} times, {'met' if times <= most else 'missed'}")
+        return "; ".join(said)
 
     return f"""## Cold start
 
 From starting a process of the local host until its first 202, the token included: ours, the same function on msgraph-sdk, and a hello-world that asks for a token and calls nothing. The median of {part["rounds"]} rounds.
-Azure adds a part of its own, which is the same for all three and is not in here.
+Packages are compiled, as pip leaves them; the code of an app is not, as in a package that nobody has compiled and nobody can write to. Ours is measured compiled as well.
+Azure adds a part of its own, which is not in here.
 
 {table(["app", "seconds", "of it CPU", "peak MiB", "installed, MB"], lines)}
 
-- Aim: less than half of the same function on msgraph-sdk: {aim(sdk, 0.5)}.
-- Aim: at most 1.5 times the hello-world: {aim(hello, 1.5)}.
+- Aim: less than half of the same function on msgraph-sdk: {aim("msgraph-sdk", 0.5)}.
+- Aim: at most 1.5 times the hello-world: {aim("hello-world", 1.5)}.
 - The first to answer: {first}.
 
 Each of them loads Python, the host, azure-functions and azure-identity; only the rest can differ.
