@@ -16,7 +16,9 @@ from benchmarks.drains import CONTENDERS, QUICK, Plan, drain
 from benchmarks.peers import at_once
 
 WITHOUT_SDK = [one for one in CONTENDERS if "sdk" not in one.command]
-NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+# What the text has whatever was measured: statuses, p50 and p99, an aim, 20 at once, the made-up day.
+TEXT = {"202", "429", "50", "99", "1.5", "20", "2026", "01"}
 
 
 @pytest.mark.parametrize("contender", WITHOUT_SDK, ids=lambda one: one.name)
@@ -113,18 +115,17 @@ def leaves(value):
 
 
 def test_the_document_has_no_number_that_was_not_measured():
-    """But for counts of cases, ratios of cold starts, and what is in the text whatever was measured."""
+    """But for counts of cases, ratios of cold starts, and what is no result."""
     results = made_up(1)
     text = document.render(results)
-    fixed = set(NUMBER.findall(text)) & set(NUMBER.findall(document.render(made_up(2))))
     starts = [row["seconds"] for row in results["cold"]["rows"]]
-    written = {document.number(ours / other) for ours in starts[:2] for other in starts[2:]}
+    written = {document.number(one / other) for one in starts for other in starts[2:]}
     written |= {str(count) for count in range(len(results["peers"]["rows"]) + 1)}
     for leaf in leaves(results):
         written |= {document.number(leaf), f"{leaf:.0f}", f"{leaf * 1000:.0f}"}
         written |= {document.percent(leaf).removesuffix(" %")}
 
-    assert set() == set(NUMBER.findall(text)) - fixed - written
+    assert set() == set(NUMBER.findall(text)) - TEXT - written
     assert not re.search(r"\d", document.WHY)
 
 
