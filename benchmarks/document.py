@@ -201,7 +201,7 @@ def drains(part: Row) -> str:
     return f"""## Draining a tenant
 
 Seconds from the start of the list to the last answer.
-≈: posting was cut off after {number(part["seconds"])} s, and the rest is reckoned at the same speed, refusals and calls too. A dash: not run, since calls that take so long never reach the limit.
+≈: posting was cut off after {number(part["seconds"])} s, under a limit after {number(part["limited seconds"])} s, and the rest is reckoned at the speed of its second half; calls and refusals are reckoned by those that were tried. A dash: not run, since calls that take so long never reach the limit.
 
 ### Without a limit
 

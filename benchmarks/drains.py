@@ -1,8 +1,9 @@
 """Draining a tenant, side by side: every contender, with and without throttling.
 
 Not for: how a contender works (peers/). Each cell has an app, an emulated Graph and a table of its
-own. Posting is cut off after some seconds; then the rest is reckoned at the same speed, and the
-result says how many were tried. Sweeps are never cut off.
+own. Posting is cut off after some seconds. The rest is reckoned at the speed of the second half,
+in which a limit's first burst is over, and the result says how many were tried. Sweeps are never
+cut off.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Plan:
 
     sizes: tuple[int, ...] = (500, 2000, 10000)
     latencies: tuple[int, ...] = (0, 50, 200)
-    seconds: float = 10.0
+    seconds: float = 8.0
+    limited_seconds: float = 16.0  # the waits between refused calls take up to half of it
 
     def cells(self) -> Iterator[tuple[Contender, int, int, bool]]:
         for throttled, latency, size, one in itertools.product(
@@ -70,7 +72,7 @@ class Plan:
                 yield one, size, latency, throttled
 
 
-QUICK = Plan((40, 120), (0, 20), 2.0)
+QUICK = Plan((40, 120), (0, 20), 2.0, 4.0)
 
 
 def posted(contender: Contender, local: Local, seconds: float) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def drain(
     size: int,
     latency: int,
     throttled: bool,
-    seconds: float = 10.0,
+    seconds: float,
 ) -> dict[str, Any]:
     """Measure one cell. What was cut off is reckoned, and `tried` tells that it was."""
     table = f"drain{'t' if throttled else 'u'}{contender.at_once}x{size}x{latency}"
@@ -114,7 +116,8 @@ def drain(
         requests = local.control("GET", "requests")["requests"]
     tried, whole = result["tried"], result["seconds"]
     if tried < size:
-        whole = result["listing"] + seconds * size / result["in time"]
+        speed = max(1, result["in time"] - result["halfway"]) / (seconds / 2)
+        whole = result["listing"] + seconds + (size - result["in time"]) / speed
     scale = size / tried
     listed = sum(e["operation"] == "list" for e in log)
     refused = sum(e.get("status") == 429 for e in log)
@@ -137,11 +140,13 @@ def measure(azurite: Azurite, plan: Plan) -> dict[str, Any]:
     """Measure every cell of a plan."""
     rows = []
     for contender, size, latency, throttled in plan.cells():
-        row = drain(azurite, contender, size, latency, throttled, plan.seconds)
+        seconds = plan.limited_seconds if throttled else plan.seconds
+        row = drain(azurite, contender, size, latency, throttled, seconds)
         del row["each"]
         rows.append(row)
         print(row, flush=True)
-    return {"rate": RATE, "seconds": plan.seconds, "rows": rows}
+    cut = {"seconds": plan.seconds, "limited seconds": plan.limited_seconds}
+    return {"rate": RATE, "rows": rows} | cut
 
 
 def one_request(azurite: Azurite, calls: int) -> dict[str, Any]:

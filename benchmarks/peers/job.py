@@ -54,6 +54,7 @@ class Job:
             "tried": sum(one is not None for one in outcomes),
             "seconds": ended - self.began,
             "listing": self.listed - self.began,
+            "halfway": sum(at <= self.seconds / 2 for at, _ in self.each),
             "in time": sum(at <= self.seconds for at, _ in self.each),
             "each": [milliseconds for _, milliseconds in self.each],
             "mib": peak_mib(),
