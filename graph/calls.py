@@ -219,23 +219,23 @@ class Graph:
         self, forms: tuple[ListForm, ...], access_package: str | None, deadline: Deadline
     ) -> Iterator[Any]:
         """Yield the items of all pages, in the first of these forms that Graph takes."""
-        worked = self._worked.get(forms, forms[0])
-        refusal: GraphRefused | None = None
+        worked = self._worked.get(forms)
+        refusals: list[GraphRefused] = []
         for form in sorted(forms, key=lambda one: one != worked):
             pages = self._pages(form, access_package, deadline)
             try:
-                first = next(pages, [])
+                first = next(pages)
             except GraphRefused as error:
                 if error.status != 400:
                     raise
-                refusal = refusal or error
+                refusals.append(error)
                 continue
             self._worked[forms] = form
             yield from first
             for page in pages:
                 yield from page
             return
-        raise refusal or GraphRefused("there is no form of the list to try")
+        raise refusals[0]
 
     def _pages(
         self, form: ListForm, access_package: str | None, deadline: Deadline

@@ -68,27 +68,19 @@ class Http:
         self.catalog_roles = catalog_roles
         self._ahead = timedelta()
 
-    def send(
-        self,
-        method: str,
-        url: str,
-        deadline: Deadline,
-        body: Any = None,  # noqa: ANN401 - JSON is anything
-        *,
-        safe: bool = False,
-    ) -> Answer:
+    def send(self, method: str, url: str, deadline: Deadline) -> Answer:
         """Send one call and return its 2xx answer, trying again within the deadline.
 
         `url` is a path below the version, or a whole nextLink. What is sent twice is only what
-        changes nothing (GET, or `safe`), what Graph says it did not carry out (429), and what
-        never left (no connection, no token). A told wait is never shortened. Raises GraphError.
+        changes nothing (GET), what Graph says it did not carry out (429), and what never left (no
+        connection, no token). A told wait is never shortened. Raises GraphError.
         """
         for attempt in range(1, TRIES + 1):
             try:
-                return self.send_once(method, url, deadline, body)
+                return self.send_once(method, url, deadline)
             except (GraphThrottled, GraphFailed) as error:
                 wait = self._wait_before(attempt, error.told_wait)
-                repeatable = safe or method == "GET" or not error.lost
+                repeatable = method == "GET" or not error.lost
                 retried = error.status is None or error.status in RETRIED or error.status < 300
                 if not (repeatable and retried) or attempt == TRIES or wait >= deadline.left():
                     raise
@@ -176,8 +168,6 @@ class Http:
             "Accept": "application/json",
             "Prefer": "include-unknown-enum-members",
         }
-        if method == "POST" and body is None:
-            headers["Content-Length"] = "0"
         sent_at = self.our_clock()
         try:
             with self._opened(method, whole_url, headers, deadline, body) as response:

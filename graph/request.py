@@ -168,7 +168,7 @@ def timestamp(text: object) -> datetime | None:
         return None
     whole, fraction, zone = found.groups()
     try:
-        parsed = datetime.fromisoformat(whole + zone.upper().replace("Z", "+00:00"))
+        parsed = datetime.fromisoformat(whole + zone.upper())
         at = (parsed + timedelta(seconds=float(fraction or 0))).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -108,9 +108,11 @@ def test_a_lost_answer_of_an_accepted_reprocess_is_settled_by_its_state(lost):
     """Accepted, answer lost: the moved state proves it, and nothing is sent twice."""
     world = World([lost, *[reply(200, entity("delivering"))]])
 
-    world.graph.reprocess(ID, world.deadline())
+    accepted = world.graph.reprocess(ID, world.deadline())
 
     assert [POST, GET] == world.calls
+    client_id = world.transport.sent[0].headers["client-request-id"]
+    assert graph.Accepted(NOW, "", client_id) == accepted
 
 
 @pytest.mark.parametrize("lost", [DROPPED, SILENT, reply(500), reply(503)], ids=str)
@@ -141,6 +143,26 @@ def test_a_lost_answer_that_cannot_be_settled_says_so():
         world.graph.reprocess(ID, world.deadline())
 
     assert caught.value.lost
+
+
+def test_a_settled_reprocess_has_the_ids_of_the_call_whose_answer_was_lost():
+    """They are what Microsoft's support asks for."""
+    world = World([reply(500, None, request_id="g-1"), reply(200, entity("delivering"))])
+
+    accepted = world.graph.reprocess(ID, world.deadline())
+
+    client_id = world.transport.sent[0].headers["client-request-id"]
+    assert graph.Accepted(NOW, "g-1", client_id) == accepted
+
+
+def test_a_look_that_the_deadline_leaves_no_time_for_is_not_waited_for():
+    """Graph's own wait comes before the first look, and is never shortened."""
+    world = World([reply(503, None, Retry_After="20")])
+
+    with pytest.raises(graph.GraphThrottled):
+        world.graph.reprocess(ID, world.deadline(20))
+
+    assert ([], [POST]) == (world.slept, world.calls)
 
 
 def test_what_never_left_is_sent_again():
@@ -295,10 +317,31 @@ def test_a_foreign_next_link_never_sees_the_token(link):
     """A nextLink outside the Graph root is not followed."""
     world = World([page(entity(), link=link)])
 
-    with pytest.raises(graph.GraphFailed):
+    with pytest.raises(graph.GraphFailed) as caught:
         list(world.graph.failed(world.deadline()))
 
     assert 1 == len(world.calls)
+    left = "Graph's nextLink leaves the Graph root; it was not followed"
+    expected = left if isinstance(link, str) else "Graph's nextLink is no text"
+    assert expected == caught.value.detail
+
+
+@pytest.mark.parametrize("body", [{}, {"value": None}, {"value": {}}])
+def test_a_list_without_its_value_is_of_no_use(body):
+    """An empty list is one; nothing at all is not."""
+    world = World([reply(200, body)])
+
+    with pytest.raises(graph.GraphFailed, match=r"^Graph answered a list without 'value'$"):
+        list(world.graph.failed(world.deadline()))
+
+
+@pytest.mark.parametrize("step", [reply(500), reply(200, b"<html>"), DROPPED], ids=str)
+def test_a_page_that_was_lost_is_read_again(step):
+    """Reading changes nothing."""
+    world = World([step, page(entity())])
+
+    assert [ID] == [request.id for request in world.graph.failed(world.deadline())]
+    assert world.calls[0] == world.calls[1]
 
 
 def test_a_circle_of_next_links_ends():
@@ -307,10 +350,11 @@ def test_a_circle_of_next_links_ends():
         [page(entity(), link=f"{ROOT}/a"), page(link=f"{ROOT}/b"), page(link=f"{ROOT}/a")]
     )
 
-    with pytest.raises(graph.GraphFailed):
+    with pytest.raises(graph.GraphFailed) as caught:
         list(world.graph.failed(world.deadline()))
 
-    assert 3 == len(world.calls)
+    back = "Graph's nextLink leads back to a page that was read already"
+    assert (3, back) == (len(world.calls), caught.value.detail)
 
 
 def test_a_refused_combined_filter_becomes_one_list_per_state():
@@ -370,6 +414,7 @@ def test_a_batch_gives_for_each_request_what_the_single_call_gives():
     world = World(
         [
             batch(
+                "junk",
                 {"id": 6, "status": "202", "headers": None},
                 {"id": "2", "status": 429, "headers": {"retry-AFTER": 5}},
                 {"id": "0", "status": 202, "headers": {"request-id": "g-0"}},
@@ -378,6 +423,7 @@ def test_a_batch_gives_for_each_request_what_the_single_call_gives():
                 {"id": "3", "status": 404, "body": {"error": {"code": "C", "message": "M"}}},
                 {"id": "4", "status": 403, "body": "no"},
                 {"id": "5", "status": 502},
+                {"id": "8", "status": 202},
                 {"id": "99", "status": 202},
                 {"id": None},
                 "junk",
@@ -400,6 +446,13 @@ def test_a_batch_gives_for_each_request_what_the_single_call_gives():
     sent = json.loads(world.transport.sent[0].body)["requests"]
     assert graph.Accepted(NOW, "g-0", sent[0]["headers"]["client-request-id"]) == outcomes[0]
     assert (5.0, "C", "M") == (outcomes[2].told_wait, outcomes[3].code, outcomes[3].detail)
+    assert (
+        "Graph's $batch answer lacks this request",
+        sent[7]["headers"]["client-request-id"],
+    ) == (
+        outcomes[7].detail,
+        outcomes[7].client_request_id,
+    )
 
 
 def test_each_item_of_a_batch_has_an_empty_body_its_type_and_an_id_of_its_own():
@@ -443,12 +496,21 @@ def test_an_item_without_a_wait_of_its_own_has_that_of_the_whole_answer():
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 501])
 def test_a_refused_batch_says_so(status):
     """Nothing in it was carried out; the caller can do without `$batch`."""
-    world = World([reply(status)])
+    error = {"error": {"code": "C", "message": "M"}}
+    world = World([reply(status, error, request_id="g-1")])
 
     with pytest.raises(graph.BatchNotAccepted) as caught:
         world.graph.reprocess_each(OTHERS, world.deadline(), batched=True)
 
-    assert (status, False) == (caught.value.status, caught.value.lost)
+    assert {
+        "detail": "M",
+        "status": status,
+        "code": "C",
+        "told_wait": None,
+        "lost": False,
+        "graph_request_id": "g-1",
+        "client_request_id": world.transport.sent[0].headers["client-request-id"],
+    } == vars(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -515,6 +577,17 @@ def test_reading_many_gives_requests_or_errors():
         ("RequestNotFound", False),
     ] == kinds(outcomes)
     assert (OTHERS[0], "deliveryFailed") == (outcomes[0].id, outcomes[0].state)
+    useless = "Graph's answer is not the request asked for, or lacks 'state'"
+    assert [useless] * 3 == [outcome.detail for outcome in outcomes[1:4]]
+
+
+def test_reading_one_of_many_alone_is_a_plain_call():
+    """Where Graph takes no batch."""
+    world = World([reply(200, entity())])
+
+    (outcome,) = world.graph.read_each([ID], world.deadline(), batched=False)
+
+    assert ([GET], ID, None) == (world.calls, outcome.id, world.transport.sent[0].body)
 
 
 @pytest.mark.parametrize("budget", [60, 20, 6])
@@ -744,14 +817,17 @@ def test_a_next_link_is_followed_whatever_the_case_of_its_host():
 
 def test_a_package_is_listed_in_the_form_that_catalog_roles_may_use():
     """`$expand=accessPackage` and a filter on its id (Graph's page on listing requests)."""
-    world = World([page()])
+    world = World([page(), page()])
 
     list(world.graph.failed(world.deadline(), OTHERS[0]))
+    list(world.graph.failed_in_detail(world.deadline(), OTHERS[0]))
 
-    assert (
-        f"{REQUESTS}?$expand=accessPackage&$filter=accessPackage/id%20eq%20%27{OTHERS[0]}%27"
-        in (world.calls[0][1])
-    )
+    states = "state%20eq%20%27deliveryFailed%27%20or%20state%20eq%20%27partiallyDelivered%27"
+    asked = f"$filter=accessPackage/id%20eq%20%27{OTHERS[0]}%27%20and%20%28{states}%29{TOP}"
+    assert [
+        ("GET", f"{REQUESTS}?$expand=accessPackage&{asked}"),
+        ("GET", f"{REQUESTS}?$expand=accessPackage,requestor&{asked}"),
+    ] == world.calls
 
 
 def test_a_detailed_list_has_the_names_of_package_and_requestor():
@@ -785,6 +861,26 @@ def test_a_detailed_list_has_the_names_of_package_and_requestor():
         graph.DetailedRequest(OTHERS[0], "deliveryFailed", "", None),
     ] == listed
     assert "?$expand=accessPackage,requestor&$filter=" in world.calls[0][1]
+
+
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ([{"detail": "first"}, {"detail": "second"}, {"detail": "last"}], "last"),
+        ([{"detail": "only"}], "only"),
+        ([{"detail": "x" * 501}], "x" * 500),
+        ([{"detail": ""}], "Failed"),
+        ([7], "Failed"),
+        ([], "Failed"),
+        (None, "Failed"),
+        ({"detail": "no list"}, "Failed"),
+    ],
+)
+def test_where_a_request_is_is_told_in_graphs_last_words(history, told):
+    """Else by its status; cut where nobody would read on."""
+    world = World([page(entity() | {"status": "Failed", "history": history})])
+
+    assert [told] == [one.status_text for one in world.graph.failed_in_detail(world.deadline())]
 
 
 def test_names_that_graph_refuses_cost_the_names_only():
@@ -900,6 +996,12 @@ def test_every_error_of_requests_maps_to_one_of_ours():
 def test_timestamps_have_0_to_7_fractional_digits(text, microsecond):
     """Every number of digits that Graph uses is read."""
     assert datetime(2026, 8, 20, 12, 0, 0, microsecond, tzinfo=UTC) == graph.timestamp(text)
+
+
+@pytest.mark.parametrize("text", ["2026-08-20T14:00:00.5+02:00", "2026-08-20t12:00:00.5z"])
+def test_a_timestamp_is_told_in_utc(text):
+    """Whatever its zone, and also in the lower case that RFC 3339 allows."""
+    assert "2026-08-20 12:00:00.500000+00:00" == str(graph.timestamp(text))
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "9998-12-31T23:59:59-12:00"])
