@@ -290,7 +290,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     pending, seen = [error], set[int]()
     while pending:
         one = pending.pop()
-        if one is None or id(one) in seen or not isinstance(one, BaseException):
+        if id(one) in seen or not isinstance(one, BaseException):
             continue
         seen.add(id(one))
         yield one

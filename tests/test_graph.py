@@ -186,6 +186,16 @@ def test_401_gets_one_new_token_and_one_retry():
     ]
 
 
+def test_a_batch_is_sent_whole_with_the_new_token():
+    """The same items, by the same ids."""
+    world = World([reply(401), batch()])
+
+    world.graph.reprocess_each(OTHERS, world.deadline(), batched=True)
+
+    first, second = (sent.body for sent in world.transport.sent)
+    assert (8, first) == (len(json.loads(first)["requests"]), second)
+
+
 def test_a_401_as_the_last_answer_is_denied_too():
     """When no attempt is left, a refused token ends as what it is."""
     world = World([*[reply(429, None, Retry_After="1")] * 4, reply(401), reply(401)])
@@ -230,7 +240,7 @@ def test_a_no_is_final_and_keeps_graphs_own_words(status, kind):
     )
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize("call", ["reprocess", "read"])
 def test_a_redirect_is_not_followed_and_not_tried_again(status, call):
     """A token goes to the Graph root and nowhere else."""

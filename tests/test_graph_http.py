@@ -230,9 +230,10 @@ def test_a_cause_is_found_however_it_is_wrapped(how):
     assert expected == error_of(requests.ConnectionError(1, wrapped))
 
 
-def test_a_circle_of_causes_ends():
-    """Each is looked at once."""
+def test_a_circle_of_causes_ends_and_a_reason_may_be_a_text():
+    """Each is looked at once, and what is no error is passed over."""
     one, two = requests.ConnectionError("1"), requests.ConnectionError("2")
+    one.reason = "text"
     one.__cause__, two.__cause__ = two, one
 
     assert "the connection to Graph broke before its answer came" == error_of(one)[1]
