@@ -5,7 +5,7 @@ DEPLOYED = function_app.py settings.py setting_kinds.py events.py deadline.py at
 COMPILE = $(PYTHON) -m uv pip compile -q --universal --python-version 3.13 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run test soak faults check check-docs format fuzz bench pictures package licences sbom audit lock clean
+.PHONY: help setup run test soak faults mutants check check-docs format fuzz bench pictures package licences sbom audit lock clean
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 setup:
@@ -24,6 +24,8 @@ soak: setup  ## the bad days for longer (SOAK=10 times)
 faults: setup  ## try every fault on every operation (two minutes), and write docs/reliability.md
 	@scripts/azurite
 	$(PYTHON) -m tests.faults
+mutants: setup  ## break the rules in small ways, and list what no test notices (ten minutes)
+	$(PYTHON) -m tests.mutants $(NAMES)
 check: setup  ## lint and type-check
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -53,4 +55,4 @@ lock: setup  ## pin requirements*.in, with hashes
 	$(COMPILE) requirements-audit.in -o requirements-audit.txt
 	$(COMPILE) requirements-dev.in -o requirements-dev.txt
 clean:  ## remove what set-up and tests made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite .bench .kusto .cards .check-docs .package .sbom .pictures .fuzz
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .azurite .bench .kusto .cards .check-docs .package .sbom .pictures .fuzz mutants
