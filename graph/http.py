@@ -75,18 +75,18 @@ class Http:
         changes nothing (GET), what Graph says it did not carry out (429), and what never left (no
         connection, no token). A told wait is never shortened. Raises GraphError.
         """
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, TRIES):
             try:
                 return self.send_once(method, url, deadline)
             except (GraphThrottled, GraphFailed) as error:
                 wait = self._wait_before(attempt, error.told_wait)
                 repeatable = method == "GET" or not error.lost
                 retried = error.status is None or error.status in RETRIED or error.status < 300
-                if not (repeatable and retried) or attempt == TRIES or wait >= deadline.left():
+                if not (repeatable and retried) or wait >= deadline.left():
                     raise
                 self._tell(wait, attempt, error)
                 self.sleep(wait)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return self.send_once(method, url, deadline)
 
     def send_once(
         self,

@@ -110,7 +110,7 @@ def claims_of(token: str) -> Claims:
     """Read a token's claims, unverified: they only help to word a remedy; Graph decides."""
     try:
         part = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        claims = json.loads(base64.urlsafe_b64decode(part + "=="))
     except (IndexError, ValueError, RecursionError):
         return Claims()
     if not isinstance(claims, dict):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 import graph
 from deadline import Deadline
 from graph import answer as module
+from graph import http
 from graph.answer import Answer, http_date, lower, read_answer, told_wait
 from graph.http import new_session
 from tests.calls import date
@@ -318,7 +320,32 @@ def test_a_body_has_an_end_in_bytes_and_in_time(monkeypatch, parts, seconds, why
     assert (why, "c-1") == (str(caught.value.__cause__), caught.value.client_request_id)
 
 
+def test_headers_that_drip_do_not_keep_a_call_from_ending(monkeypatch):
+    """Each byte would begin every time-out anew; it may have been carried out."""
+    monkeypatch.setattr(http, "GRACE", 0.01)
+    ended = threading.Event()
+
+    def dripping():
+        ended.wait(5)
+        return reply(202)
+
+    world = World([dripping])
+    with pytest.raises(graph.GraphTimeout) as caught:
+        world.graph._http.send_once("POST", "/x", world.deadline(0.05))
+    ended.set()
+
+    assert ("Graph gave no answer in time", True) == (caught.value.detail, caught.value.lost)
+    assert "headers too slow" == str(caught.value.__cause__)
+
+
 # -- what headers tell --
+
+
+def test_a_wait_until_a_time_is_counted_by_our_clock_where_graph_shows_none():
+    """It has no `Date` then."""
+    until = reply(429, None, Retry_After=date(NOW + timedelta(seconds=9)))
+
+    assert 9.0 == error_of(until)[4]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 Not for: sockets and azure-identity's own answers (tests/e2e).
 """
 
+import base64
+import json
 import threading
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import graph
 from deadline import Deadline
 from graph import identity
 from graph.identity import Claims, ManagedIdentity, claims_of
+from settings import load
 
 CLIENT = "7999249e-249e-4999-9e24-99799e249979"
 SCOPE = "https://graph.microsoft.com/.default"
@@ -81,6 +84,20 @@ def test_the_endpoint_is_asked_once_and_silence_has_an_end(managed, client_id):
     assert [(SCOPE, {})] == made.asked
 
 
+def test_graph_uses_the_identity_that_is_set_and_enough_connections(managed):
+    """AZURE_CLIENT_ID and GRAPH_CONCURRENCY."""
+    managed()
+    one = graph.Graph(load({"AZURE_CLIENT_ID": CLIENT, "GRAPH_CONCURRENCY": "64"}))
+
+    assert [CLIENT] == [made.options["client_id"] for made in Managed.made[1:]]
+    assert 64 == one._http.session.get_adapter("https://graph.microsoft.com")._pool_maxsize
+
+
+def test_before_the_first_token_nothing_is_known(managed):
+    """And nothing is asked."""
+    assert Claims(None, None) == managed().claims
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 499])
 def test_a_refused_identity_is_denied(managed, status):
     """It is not assigned, or may not be used; asking again does not help."""
@@ -139,9 +156,14 @@ def test_a_credential_that_was_given_stays():
 
 
 def test_a_silent_endpoint_is_told_as_such():
-    """What is missing is the token, not Graph."""
+    """What is missing is the token, not Graph; one that comes too late is not used."""
     ended = threading.Event()
-    one = ManagedIdentity(SCOPE, None, SimpleNamespace(get_token=lambda *_a, **_k: ended.wait(5)))
+
+    def late(*_, **__):
+        ended.wait(0.5)
+        return SimpleNamespace(token="late")
+
+    one = ManagedIdentity(SCOPE, None, SimpleNamespace(get_token=late))
 
     with pytest.raises(graph.GraphTimeout) as caught:
         one.token(Deadline(0.05))
@@ -151,6 +173,15 @@ def test_a_silent_endpoint_is_told_as_such():
         "the managed identity's endpoint gave no answer in time, so there is no token for Graph"
         == str(caught.value)
     )
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_a_token_is_read_whatever_its_length(length):
+    """Its parts are base64 without padding."""
+    claims = {"oid": CLIENT, "roles": ["a"], "x": "x" * length}
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+
+    assert Claims(CLIENT, ("a",)) == claims_of(f"x.{part}.x")
 
 
 @pytest.mark.parametrize("token", ["", "x", "x.y", "x.!.z", "x.W10.z", "x.bm8.z"])
