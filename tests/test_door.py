@@ -36,11 +36,11 @@ def test_an_application_with_the_role_gets_in(roles, application):
 
 def test_a_user_with_the_role_gets_in():
     """A token with a scope is a user's, through an application where it names one."""
-    claims = [(OID, USER), ("scp", "user_impersonation"), ("roles", ROLE)]
+    claims = [("scp", "user_impersonation"), ("roles", ROLE)]
 
-    assert [f"user {USER} through application {APP}", f"user {USER}"] == [
-        caller(principal(*claims, *application), "anonymous", ON)
-        for application in ([("appid", APP)], [])
+    assert [f"user {USER} through application {APP}", *[f"user {USER}"] * 2] == [
+        caller(principal(*claims, *who), "anonymous", ON)
+        for who in ([(OID, USER), ("appid", APP)], [(OID, USER)], [("oid", USER)])
     ]
 
 

@@ -60,6 +60,11 @@ def test_each_failed_request_stands_somewhere(request_, count, ago, standing):
     assert standing is judge(Candidate(request_, attempt), SETTINGS, NOW)
 
 
+def test_standings_are_told_by_these_words():
+    """In lists, reports and notices."""
+    assert ["due", "cooling", "exhausted", "expired", "excluded"] == list(Standing)
+
+
 def test_removals_come_first_then_least_time_left():
     """Somebody who keeps access that was taken away goes before everybody."""
     requests = [

@@ -77,6 +77,7 @@ MALFORMED = "the link is malformed"
     [
         (link(request_id="no-guid"), "no-guid", MALFORMED),
         (link("yesterday"), ID, MALFORMED),
+        (link(AT.replace("2", "\u0662")), ID, MALFORMED),
         *(({k: v for k, v in link().items() if k != n}, ID, MALFORMED) for n in ("expires", "signature")),
         (link() | {"expires": "soon"}, ID, MALFORMED),
         (link() | {"signature": "x" * 64}, ID, MALFORMED),
