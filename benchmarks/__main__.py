@@ -1,17 +1,15 @@
-"""Measure what the README and docs/benchmarks.md state: all in one run, on loopback, or parts of it.
+"""Measure what docs/benchmarks.md states: all in one run, on loopback, or parts of it.
 
     python -m benchmarks [--quick] [PART ...]
 
-Here: one HTTP call, and which parts there are. What they measure: callers.py, sweeps.py, limits.py
-and page.py print, drains.py, cold.py and the growth in sweeps.py are kept for document.py.
+Here: one HTTP call, and which parts there are. Each is kept as it ends, for document.py.
+Redeliver alone: callers.py, sweeps.py, limits.py, page.py; beside others: drains.py, cold.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
-import os
-import platform
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -102,14 +100,15 @@ def with_azurite(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dic
         return measure(azurite, *arguments)
 
 
-# What is printed, for the README.
-PRINTED: dict[str, Callable[[], dict[str, Any]]] = {
+# Figures with names of their own; what they are about stands in document.py.
+ALONE: dict[str, Callable[[], dict[str, Any]]] = {
     "calls": calls,
     "sweeps": sweeps.measure,
     "pace": limits.measure,
+    "page": page.measure,
 }
-# What is kept, for docs/benchmarks.md: how to measure it, in full and in a few minutes.
-KEPT: dict[str, tuple[Callable[..., dict[str, Any]], Any, Any]] = {
+# What has tables and charts: how to measure it, in full and in a few minutes.
+BESIDE: dict[str, tuple[Callable[..., dict[str, Any]], Any, Any]] = {
     "growth": (sweeps.growth, (1000, 10000, 30000, 100000, 300000, 1000000), (100, 1000, 3000)),
     "one": (drains.one_request, 1000, 100),
     "cold": (cold.measure, 9, 2),
@@ -119,25 +118,22 @@ KEPT: dict[str, tuple[Callable[..., dict[str, Any]], Any, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"{', '.join([*PRINTED, *KEPT])}, page; or all")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join([*ALONE, *BESIDE])}; or all")
     parser.add_argument("--quick", action="store_true", help="a few minutes, to try the benchmark")
     options = parser.parse_args()
-    wanted = options.parts or (KEPT if options.quick else [*PRINTED, *KEPT, "page"])
-    if unknown := {*wanted} - {*PRINTED, *KEPT, "page"}:
+    wanted = options.parts or (BESIDE if options.quick else [*ALONE, *BESIDE])
+    if unknown := {*wanted} - {*ALONE, *BESIDE}:
         parser.error(f"there is no {', '.join(unknown)}")
-    print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     for name in wanted:
-        if name in PRINTED:
-            for what, value in PRINTED[name]().items():
-                print(f"{what:50} {value}", flush=True)
-        elif name in KEPT:
-            measure, full, quick = KEPT[name]
-            result = with_azurite(measure, quick if options.quick else full)
-            document.keep(name, result, quick=options.quick)
+        if name in ALONE:
+            figures = {what: str(value) for what, value in ALONE[name]().items()}
+            result = {"figures": figures}
+            print("\n".join(f"{what:50} {value}" for what, value in figures.items()), flush=True)
         else:
-            page.main()
-    if {*wanted} & {*KEPT}:
-        document.write(sdk_python())
+            measure, full, quick = BESIDE[name]
+            result = with_azurite(measure, quick if options.quick else full)
+        document.keep(name, result, quick=options.quick)
+    document.write(sdk_python())
 
 
 if __name__ == "__main__":

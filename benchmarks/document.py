@@ -25,7 +25,13 @@ type Row = dict[str, Any]
 
 PAGE, FOLDER = APP / "docs" / "benchmarks.md", APP / "docs" / "benchmarks"
 RESULTS = FOLDER / "results.json"
-PARTS = ("peers", "one", "cold", "growth")
+PARTS = ("peers", "one", "cold", "growth", "calls", "sweeps", "pace", "page")
+ALONE = {
+    "calls": "One call",
+    "sweeps": "A sweep",
+    "pace": "The pace, in virtual time",
+    "page": "The page",
+}
 SWEEP = "our sweep"
 WHO = """
 | who | what it does |
@@ -330,6 +336,16 @@ Whole sweeps of more and more failed requests, Graph answering at once. Each tri
 """
 
 
+def alone(results: dict[str, Row]) -> str:
+    """Return the figures of Redeliver alone; one that begins with blanks belongs to the last."""
+    parts = []
+    for name, title in ALONE.items():
+        figures = results[name]["figures"]
+        rows = [[what.replace("  ", "… ", 1), value] for what, value in figures.items()]
+        parts.append(f"### {title}\n\n{table(['figure', 'measured'], rows)}\n")
+    return "\n".join(parts)
+
+
 def measured_on(results: dict[str, Row]) -> str:
     """Say where and when, part by part where they differ."""
     said: dict[str, list[str]] = {}
@@ -360,4 +376,7 @@ Why not a loop? What others do about failed deliveries, measured beside Redelive
 {WHY}
 {one_request(results["one"])}
 {cold(results["cold"])}
-{growth(results["growth"])}"""
+{growth(results["growth"])}
+## Redeliver alone
+
+{alone(results)}"""

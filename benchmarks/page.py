@@ -90,10 +90,8 @@ def peak_mib(app: App) -> float:
     return next(int(s.split()[1]) for s in status.splitlines() if s.startswith("VmHWM")) / 1024
 
 
-def main() -> None:
-    """Measure and print."""
+def measure() -> dict[str, Any]:
     sent = [report_page.answer(how, "").get_body() for how in ("", "gzip")]
-    print(f"the page: {len(sent[0]):,} bytes, {len(sent[1]):,} as sent (gzip)")
     with lived_in.running(REQUESTS) as app, browser.started() as chromium:
         app.control("PATCH", "settings", {"pageSize": PAGE_SIZE})
         before = peak_mib(app)
@@ -102,15 +100,17 @@ def main() -> None:
         calls = len(app.calls("list"))
         warm = [until_table(chromium, app) for _ in range(RUNS)]
         again = len(app.calls("list"))
-        print(f"{REQUESTS:,} failed requests, table there / whole, first view: {cold} ms")
-        for place, what in enumerate(("there", "whole")):
-            print(f"  later views, {what}: {statistics.median(w[place] for w in warm):.0f} ms")
-        print(f"calls to Graph, first view: {calls}; the next {RUNS} views: {again - calls}")
-        for _ in range(3):
-            for what, milliseconds in frames(chromium, app).items():
-                print(f"longest frame while {what}: {milliseconds:.0f} ms")
-        print(f"peak memory of the app: {before:.0f} MiB before, {peak_mib(app):.0f} MiB after")
-
-
-if __name__ == "__main__":
-    main()
+        later = [statistics.median(view[place] for view in warm) for place in range(2)]
+        worst = [frames(chromium, app) for _ in range(3)]
+        after = peak_mib(app)
+    return {
+        "its size; as sent (gzip) kB": f"{len(sent[0]) / 1000:.0f}; {len(sent[1]) / 1000:.0f}",
+        f"{REQUESTS:,} failed, first view: table there / whole ms": f"{cold[0]:.0f} / {cold[1]:.0f}",
+        "later views within half a minute ms": f"{later[0]:.0f} / {later[1]:.0f}",
+        f"calls to Graph: first view / the next {RUNS}": f"{calls} / {again - calls}",
+        **{
+            f"longest frame, {what} ms": f"{max(one[what] for one in worst):.0f}"
+            for what in worst[0]
+        },
+        "peak memory of the app before / after MiB": f"{before:.0f} / {after:.0f}",
+    }

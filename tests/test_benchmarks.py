@@ -110,6 +110,7 @@ def made_up(seed):
         "one": {"on": on, "calls": draw.randrange(10**4), "rows": one},
         "cold": {"on": on, "rounds": draw.randrange(1000), "rows": apps},
         "growth": {"on": on, "rows": sizes},
+        **{name: {"on": on, "figures": {"a": "b", "  c": "d"}} for name in document.ALONE},
     }
 
 
@@ -140,9 +141,14 @@ def test_the_document_is_whole():
     """Every part has its heading, its chart and a line for each that was measured."""
     text = document.render(made_up(3))
 
-    assert ["Who is measured", "Draining a tenant", "One request", "Cold start", "Growth"] == (
-        re.findall(r"^## (.*)$", text, re.MULTILINE)
-    )
+    assert [
+        "Who is measured",
+        "Draining a tenant",
+        "One request",
+        "Cold start",
+        "Growth",
+        "Redeliver alone",
+    ] == (re.findall(r"^## (.*)$", text, re.MULTILINE))
     assert ["drain", "limited", "cold", "growth"] == re.findall(r"benchmarks/(\w+)\.svg", text)
     assert [] == [one.name for one in CONTENDERS if f"| {one.name} | " not in text]
 
