@@ -109,7 +109,12 @@ def main(names: list[str]) -> int:
     shutil.rmtree(MADE, ignore_errors=True)
     environ = {**os.environ, "PYTHONHASHSEED": "0"}  # the same order of tests each time
     mutmut = Path(sys.executable).with_name("mutmut")
-    subprocess.run([mutmut, "run", *names], env=environ, check=True)
+    # Its progress is for a person who watches, a line for each break.
+    said = None if sys.stdout.isatty() else subprocess.PIPE
+    done = subprocess.run([mutmut, "run", *names], env=environ, stdout=said, text=True)
+    if done.returncode:
+        print((done.stdout or "")[-5000:], file=sys.stderr)
+        return done.returncode
     return 1 if report(names) else 0
 
 

@@ -135,10 +135,13 @@ def test_a_claim_that_cannot_be_written_leaves_none(attempts, noting):
 
 def test_a_store_that_does_not_answer_for_each_row_is_a_fault(attempts, noting, monkeypatch):
     """Else an answer would be taken for another row's."""
+    claims = attempts.claim([Attempt(A), Attempt(B)], AT, SWEEP).mine
     monkeypatch.setattr(noting, "write", lambda *_: [None])
 
     with pytest.raises(ValueError, match="zip"):
         attempts.claim([Attempt(A), Attempt(B)], AT, SWEEP)
+    with pytest.raises(ValueError, match="zip"):
+        attempts.give_back(claims)
 
 
 def test_a_sweep_is_not_another_one_to_itself(attempts):
@@ -248,10 +251,28 @@ def test_a_claim_is_given_back_as_it_was_with_what_came_since(before, came, chan
     assert change == undone(Claim(before, replace(CLAIMED, **came)))
 
 
+def test_a_claim_whose_row_was_changed_is_given_back_in_the_same_time(attempts, noting):
+    """Read once and written again; one that cannot be read stays claimed, and is missing."""
+    claims = attempts.claim([Attempt(A), Attempt(B)], AT, SWEEP).mine
+    attempts.defer(A)
+    noting.deadlines.clear()
+    given = Deadline(9)
+
+    missing = attempts.give_back(claims[:1], given)
+    waits = list(noting.deadlines)
+    attempts.defer(B)
+    noting.unread = True
+    unread = attempts.give_back(claims[1:], given)
+    noting.unread = False
+
+    assert (0, [given] * 3, 1) == (missing, waits, unread)
+    assert {A: 0, B: 1} == {one: row.count for one, row in attempts.read_all().items()}
+
+
 # -- the report --
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[1]", "7", "null"])
+@pytest.mark.parametrize("text", ["", "no JSON", "[1]", "7", "null", '{"a": NaN}', '{"a": 1e999}'])
 def test_a_report_that_is_no_object_is_none(attempts, noting, text):
     """A hand may have changed it."""
     noting.keep_report(AT, text, Deadline(9))

@@ -336,6 +336,16 @@ def test_a_foreign_next_link_never_sees_the_token(link):
     assert expected == caught.value.detail
 
 
+def test_dots_in_the_query_of_a_next_link_lead_nowhere():
+    """It is the path that could lead out."""
+    link = f"{ROOT}/next?$skiptoken=a..b"
+    world = World([page(entity(), link=link), page()])
+
+    list(world.graph.failed(world.deadline()))
+
+    assert ("GET", link) == world.calls[-1]
+
+
 @pytest.mark.parametrize("body", [{}, {"value": None}, {"value": {}}])
 def test_a_list_without_its_value_is_of_no_use(body):
     """An empty list is one; nothing at all is not."""

@@ -19,7 +19,7 @@ import graph
 from deadline import Deadline
 from graph import answer as module
 from graph import http
-from graph.answer import Answer, http_date, lower, read_answer, told_wait
+from graph.answer import GRACE, Answer, http_date, lower, read_answer, told_wait
 from graph.http import new_session
 from tests.calls import date
 from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply
@@ -318,6 +318,23 @@ def test_a_body_has_an_end_in_bytes_and_in_time(monkeypatch, parts, seconds, why
     with pytest.raises(graph.GraphFailed) as caught:
         read(parts, seconds)
     assert (why, "c-1") == (str(caught.value.__cause__), caught.value.client_request_id)
+    slow = (graph.GraphTimeout, "Graph's answer did not come whole in time")
+    large = (graph.GraphFailed, "Graph's answer is not whole or not JSON")
+    assert (slow if "slow" in why else large) == (type(caught.value), caught.value.detail)
+
+
+def test_a_body_that_falls_silent_is_waited_for_until_just_after_the_deadline(monkeypatch):
+    """So that the body's own time-outs, which tell more, come first."""
+    waits = []
+
+    def bounded(seconds, function):
+        waits.append(seconds)
+        return function()
+
+    monkeypatch.setattr(module, "bounded", bounded)
+    read([b"{}"], 60)
+
+    assert [60 + GRACE] == waits
 
 
 def test_headers_that_drip_do_not_keep_a_call_from_ending(monkeypatch):
