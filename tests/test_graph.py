@@ -903,6 +903,34 @@ def test_where_a_request_is_is_told_in_graphs_last_words(history, told):
     assert [told] == [one.status_text for one in world.graph.failed_in_detail(world.deadline())]
 
 
+def test_beta_tells_the_status_by_another_name():
+    """As it does the state."""
+    item = {"id": ID, "requestState": "DeliveryFailed", "requestStatus": "Failed", "status": "x"}
+    world = World([page(item)], GRAPH_API_VERSION="beta")
+
+    assert ["Failed"] == [one.status_text for one in world.graph.failed_in_detail(world.deadline())]
+
+
+@pytest.mark.parametrize(
+    ("state", "failed", "ended"),
+    [
+        ("deliveryFailed", True, True),
+        ("PartiallyDelivered", True, True),
+        ("delivered", False, True),
+        ("Denied", False, True),
+        ("canceled", False, True),
+        ("delivering", False, False),
+        ("not known yet", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_a_state_means(state, failed, ended):
+    """However it is spelt; one that is not known is on its way."""
+    request = graph.Request(ID, state, "userAdd", None)
+
+    assert (failed, ended) == (request.has_failed, request.has_ended)
+
+
 def test_names_that_graph_refuses_cost_the_names_only():
     """After the four forms with them, the four without; that is remembered."""
     world = World([*[reply(400)] * 4, page(entity()), page(entity())])

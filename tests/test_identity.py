@@ -5,6 +5,7 @@ Not for: sockets and azure-identity's own answers (tests/e2e).
 
 import base64
 import json
+import logging
 import threading
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ import pytest
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 
 import graph
+import settings as app_settings
 from deadline import Deadline
-from graph import identity
+from graph import calls, identity
 from graph.identity import Claims, ManagedIdentity, claims_of
 from settings import load
 
@@ -91,6 +93,26 @@ def test_graph_uses_the_identity_that_is_set_and_enough_connections(managed):
 
     assert [CLIENT] == [made.options["client_id"] for made in Managed.made[1:]]
     assert 64 == one._http.session.get_adapter("https://graph.microsoft.com")._pool_maxsize
+
+
+def test_a_process_has_one_graph(monkeypatch):
+    """With one credential and one session, whoever asks for it."""
+    calls._made.cache_clear()
+    monkeypatch.setattr(app_settings, "current", lambda: load({}))
+
+    one = graph.shared()
+
+    calls._made.cache_clear()
+    assert isinstance(one, graph.Graph)
+    assert one is not graph.shared()
+    assert graph.shared() is graph.shared()
+    calls._made.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["azure.identity", "azure.core"])
+def test_the_libraries_log_warnings_only(name):
+    """They would log each token that is taken from their cache."""
+    assert logging.WARNING == logging.getLogger(name).level
 
 
 def test_before_the_first_token_nothing_is_known(managed):
