@@ -25,7 +25,7 @@ faults: setup  ## try every fault on every operation (two minutes), and write do
 	@scripts/azurite
 	$(PYTHON) -m tests.faults
 mutants: setup  ## break the rules in small ways, and list what no test notices (ten minutes)
-	$(PYTHON) -m tests.mutants $(NAMES)
+	@set -f; $(PYTHON) -m tests.mutants $(NAMES)
 check: setup  ## lint and type-check
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
