@@ -194,7 +194,7 @@ class Machine(RuleBasedStateMachine):
         # A deferral that comes in the very moment of the claim stays, or was answered by it.
         for row in wanted:
             self.most[row.request_id] += 1 + len(self.broken.breaks)
-        before_deferred = set(self.deferred)
+        before_deferred = {one for one in IDS if self.stored(one).deferred}
         try:
             at = self.at()
             claims = self.attempts.claim(wanted, at, sweep, self.deadline())
