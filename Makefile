@@ -24,7 +24,7 @@ soak: setup  ## the bad days for longer (SOAK=10 times)
 faults: setup  ## try every fault on every operation (two minutes), and write docs/reliability.md
 	@scripts/azurite
 	$(PYTHON) -m tests.faults
-mutants: setup  ## break the rules in small ways, and list what no test notices (ten minutes)
+mutants: setup  ## break the rules in small ways, and list what no test notices (five minutes)
 	@set -f; $(PYTHON) -m tests.mutants $(NAMES)
 check: setup  ## lint and type-check
 	$(PYTHON) -m ruff check .
