@@ -79,7 +79,7 @@ def keep(name: str, result: Row, *, quick: bool) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[name] = _rounded({"on": machine} | result)
     FOLDER.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _rounded(value: Any) -> Any:
