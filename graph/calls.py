@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import requests
 
     from deadline import Deadline
-    from graph.identity import Claims, Credential
+    from graph.identity import Credential, TokenClaims
     from settings import Settings
 
 # After a lost answer the state is watched this long before the request is sent again: how soon
@@ -122,7 +122,7 @@ class Graph:
         """Return the time by Graph's clock, as far as known."""
         return self._http.by_graph(self.our_clock())
 
-    def identity(self, deadline: Deadline) -> Claims:
+    def identity(self, deadline: Deadline) -> TokenClaims:
         """Get a token and return what it says of the identity."""
         self._identity.token(deadline)
         return self._identity.claims

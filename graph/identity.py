@@ -39,7 +39,7 @@ class Credential(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class TokenClaims:
     """What a token says: the identity's object id and app roles; None where it cannot be read."""
 
     object_id: str | None = None
@@ -58,7 +58,7 @@ class ManagedIdentity:
         self._given = credential
         self._answered = threading.local()
         self._credential: Credential = credential or self._managed()
-        self.claims = Claims()
+        self.claims = TokenClaims()
 
     def token(self, deadline: Deadline, *, renew: bool = False) -> str:
         """Return a token, with `renew` not the cached one. Raises GraphDenied, GraphFailed."""
@@ -106,17 +106,17 @@ class ManagedIdentity:
             raise GraphFailed("the managed identity's endpoint answered no usable token") from error
 
 
-def claims_of(token: str) -> Claims:
+def claims_of(token: str) -> TokenClaims:
     """Read a token's claims, unverified: they only help to word a remedy; Graph decides."""
     try:
         part = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=="))
     except (IndexError, ValueError, RecursionError):
-        return Claims()
+        return TokenClaims()
     if not isinstance(claims, dict):
-        return Claims()
+        return TokenClaims()
     object_id, roles = claims.get("oid"), claims.get("roles") or []
-    return Claims(
+    return TokenClaims(
         object_id if isinstance(object_id, str) and is_guid(object_id) else None,
         tuple(str(role) for role in roles) if isinstance(roles, list) else None,
     )

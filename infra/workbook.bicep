@@ -8,7 +8,7 @@ var queries = [
   { name: 'failing', title: 'Failing requests over time', query: loadTextContent('queries/failing.kql') }
   { name: 'outcomes', title: 'Outcomes per sweep', query: loadTextContent('queries/outcomes.kql') }
   { name: 'attempts', title: 'Attempts until delivered', query: loadTextContent('queries/attempts.kql') }
-  { name: 'closing', title: 'Requests that need a human', query: loadTextContent('queries/closing.kql') }
+  { name: 'closing', title: 'Requests that need a person', query: loadTextContent('queries/closing.kql') }
   { name: 'refusals', title: 'Why requests were not taken', query: loadTextContent('queries/refusals.kql') }
   { name: 'throttling', title: 'Throttling', query: loadTextContent('queries/throttling.kql') }
   { name: 'callers', title: 'Who called', query: loadTextContent('queries/callers.kql') }

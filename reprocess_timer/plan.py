@@ -68,7 +68,7 @@ class Plan:
     due: list[Candidate]
     counts: Counter[Standing]
     expiring: int
-    failed_ids: frozenset[str]
+    listed_ids: frozenset[str]
     noted: dict[str, list[Noted]]
     untold: list[Noted]
 
@@ -102,7 +102,7 @@ class Planner:
         self._settings = settings
         self._now = now
         self._counts: Counter[Standing] = Counter()
-        self._failed_ids: set[str] = set()
+        self._listed_ids: set[str] = set()
         self._due = First(settings.sweep_max_requests, urgency)
         self._expiring = 0
         self._noted = {reason: First(NOTED, newest) for reason in REASONS}
@@ -110,9 +110,9 @@ class Planner:
 
     def add(self, request: Request) -> None:
         """Judge one request; one that was judged already, on another page, changes nothing."""
-        if request.id in self._failed_ids:
+        if request.id in self._listed_ids:
             return
-        self._failed_ids.add(request.id)
+        self._listed_ids.add(request.id)
         attempt = self._attempts.get(request.id) or Attempt(request.id)
         if not attempt.failed:  # the failure that will be tried first, or was, as far as is known
             attempt = replace(attempt, failed=request.completed_at)
@@ -129,7 +129,7 @@ class Planner:
 
     def found(self) -> int:
         """Return how many failed requests there are so far."""
-        return len(self._failed_ids)
+        return len(self._listed_ids)
 
     def plan(self) -> Plan:
         """Return the plan of all that were added."""
@@ -137,7 +137,7 @@ class Planner:
             self._due.sorted(),
             self._counts,
             self._expiring,
-            frozenset(self._failed_ids),
+            frozenset(self._listed_ids),
             {reason: noted.sorted() for reason, noted in self._noted.items()},
             self._untold.sorted(),
         )

@@ -39,7 +39,7 @@ def read_back(
     means: Means, known: Mapping[str, Attempt], plan: Plan, *, list_complete: bool
 ) -> ReadBack:
     """Read those that are no longer failed, and remove from the table what is over."""
-    gone = [one for one in known.values() if one.request_id not in plan.failed_ids]
+    gone = [one for one in known.values() if one.request_id not in plan.listed_ids]
     states = read(means, "read back", [one.request_id for one in gone if not one.settled])
     ended = [one for one in gone if one.request_id in states and _has_ended(states[one.request_id])]
     unlisted = {one.request_id for one in gone} if list_complete else set()

@@ -83,7 +83,7 @@ class Report:
 def counted(plan: Plan, acted: Acted | None, back: ReadBack | None) -> Counts:
     """Return the counts of a sweep; without `acted` it is a dry run's."""
     counts = Counts(
-        found=len(plan.failed_ids),
+        found=len(plan.listed_ids),
         due=plan.counts[Standing.DUE],
         cooling=plan.counts[Standing.COOLING],
         exhausted=plan.counts[Standing.EXHAUSTED],

@@ -22,7 +22,7 @@ import graph
 from deadline import Deadline
 from graph.answer import LARGEST_BODY, Answer, told_wait
 from graph.calls import SETTLE_SECONDS, SETTLE_WAITS
-from graph.identity import Claims, claims_of
+from graph.identity import TokenClaims, claims_of
 from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply
 
 POST = ("POST", f"{REQUESTS}/{ID}/reprocess")
@@ -945,7 +945,7 @@ def test_a_token_that_is_nested_too_deeply_says_nothing():
     """As any other that cannot be read; it is for Graph to refuse it."""
     deep = base64.urlsafe_b64encode(b"[" * 20_000).decode()
 
-    assert Claims() == claims_of(f"head.{deep}.tail")
+    assert TokenClaims() == claims_of(f"head.{deep}.tail")
 
 
 @pytest.mark.parametrize(

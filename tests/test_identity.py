@@ -16,7 +16,7 @@ import graph
 import settings as app_settings
 from deadline import Deadline
 from graph import calls, identity
-from graph.identity import Claims, ManagedIdentity, claims_of
+from graph.identity import ManagedIdentity, TokenClaims, claims_of
 from settings import load
 
 CLIENT = "7999249e-249e-4999-9e24-99799e249979"
@@ -117,7 +117,7 @@ def test_the_libraries_log_warnings_only(name):
 
 def test_before_the_first_token_nothing_is_known(managed):
     """And nothing is asked."""
-    assert Claims(None, None) == managed().claims
+    assert TokenClaims(None, None) == managed().claims
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 499])
@@ -203,10 +203,10 @@ def test_a_token_is_read_whatever_its_length(length):
     claims = {"oid": CLIENT, "roles": ["a"], "x": "x" * length}
     part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
 
-    assert Claims(CLIENT, ("a",)) == claims_of(f"x.{part}.x")
+    assert TokenClaims(CLIENT, ("a",)) == claims_of(f"x.{part}.x")
 
 
 @pytest.mark.parametrize("token", ["", "x", "x.y", "x.!.z", "x.W10.z", "x.bm8.z"])
 def test_a_token_that_cannot_be_read_says_nothing(token):
     """Graph decides; the claims only help to word a remedy."""
-    assert Claims(None, None) == claims_of(token)
+    assert TokenClaims(None, None) == claims_of(token)

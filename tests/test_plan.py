@@ -124,7 +124,7 @@ def test_a_plan_knows_of_each_the_failure_that_was_tried_first():
         Candidate(fresh, Attempt(fresh.id, failed=fresh.completed_at)),
         Candidate(again, first),
     ] == planned.due
-    assert {fresh.id, again.id} == planned.failed_ids
+    assert {fresh.id, again.id} == planned.listed_ids
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import azure.functions as func
 from attempts import Attempts, Memory
 from graph import GraphError, GraphFailed, Request, timestamp
 from graph.answer import Answer, http_date, told_wait
-from graph.identity import Claims, claims_of
+from graph.identity import TokenClaims, claims_of
 from graph.request import NAMES, detailed_request_from, request_from, whole_request
 from reprocess_http import failures_answer, lately, road
 from reprocess_http.failures import Kept
@@ -134,7 +134,7 @@ def token_claims(data: bytes) -> None:
     payload = base64.urlsafe_b64encode(data).decode().rstrip("=")
     token = f"head.{payload}.tail" if raw == data else any_text(raw)
     found = claims_of(token)
-    assert isinstance(found, Claims)
+    assert isinstance(found, TokenClaims)
     assert found.object_id is None or is_guid(found.object_id)
     assert found.roles is None or all(isinstance(one, str) for one in found.roles)
 
