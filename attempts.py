@@ -91,6 +91,8 @@ class Attempts:
     def _until_now(self, row: Attempt) -> Attempt:
         """Take a time in the future as now, or it would cool down for ever."""
         now = self._now()
+        if max(row.last, row.failed or row.last) <= now:
+            return row
         failed = min(row.failed, now) if row.failed else None
         return replace(row, last=min(row.last, now), failed=failed)
 

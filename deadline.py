@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+GRACE = 0.5  # seconds; for an operation's own time-outs, which tell more of it, to come first
+
+
 class TookTooLong(Exception):
     """It has not ended in time; it may still do so."""
 

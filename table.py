@@ -26,7 +26,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableTransactionError, UpdateMode
 
-from deadline import TookTooLong, bounded
+from deadline import GRACE, TookTooLong, bounded
 from events import INFO, event
 from settings import is_guid
 
@@ -50,7 +50,6 @@ TRANSACTION = 100  # rows; the most that Table Storage takes
 PAUSES = (0.1, 0.5, 2.0)  # seconds before each further try
 CONNECT_SECONDS = 5.0  # longest wait for a connection
 SILENCE = 10.0  # longest wait for the next byte of an answer
-GRACE = 0.5  # seconds; for an operation's own time-outs, which tell more of it, to come first
 PASSING = frozenset({408, 429, 500, 502, 503, 504})  # statuses that are worth another try
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from deadline import TookTooLong, bounded
+from deadline import GRACE, TookTooLong, bounded
 from graph.errors import GraphFailed, GraphTimeout
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from deadline import Deadline
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes
-GRACE = 0.5  # seconds; for a call's own time-outs, which tell more of it, to come first
 SLOW = (TookTooLong, ReadTimeoutError, TimeoutError)
 
 

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import requests
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-from deadline import TookTooLong, bounded
+from deadline import GRACE, TookTooLong, bounded
 from events import INFO, event
-from graph.answer import GRACE, Answer, read_answer, told_wait
+from graph.answer import Answer, read_answer, told_wait
 from graph.errors import (
     GraphDenied,
     GraphError,

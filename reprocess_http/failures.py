@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import AzureError
 
 from graph import GraphDenied, GraphError, GraphRefused
+from reprocess_http.answers import told
 from reprocess_http.lately import StillUnderWay, UnderWay
 from reprocess_http.problems import (
     AttemptsUnreadable,
@@ -175,5 +176,4 @@ def _unreadable(error: AzureError, settings: Settings) -> AttemptsUnreadable:
 
 
 def _report(at: datetime, report: dict[str, Any]) -> dict[str, Any]:
-    told = {name: value for name, value in report.items() if value is not None}
-    return {"at": iso(at), **told}
+    return {"at": iso(at), **told(report)}

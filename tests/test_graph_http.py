@@ -16,10 +16,10 @@ import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 import graph
-from deadline import Deadline
+from deadline import GRACE, Deadline
 from graph import answer as module
 from graph import http
-from graph.answer import GRACE, Answer, http_date, lower, read_answer, told_wait
+from graph.answer import Answer, http_date, lower, read_answer, told_wait
 from graph.http import new_session
 from tests.calls import date
 from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply

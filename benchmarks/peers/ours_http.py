@@ -9,7 +9,7 @@ from __future__ import annotations
 import requests
 
 from benchmarks.peers.job import Job
-from benchmarks.peers.loop import called
+from benchmarks.peers.loop import called, post_each
 
 
 def main() -> None:
@@ -21,15 +21,7 @@ def main() -> None:
         page = called(session, "GET", url).json()
         ids += [failure["requestId"] for failure in page["value"]]
         url = page.get("nextLink")
-    outcomes = []
-    job.post()
-    for one in ids:
-        if job.over():
-            break
-        with job.timed():
-            answer = called(session, "POST", f"{job.root}/api/requests/{one}/reprocess")
-        outcomes.append(answer.status_code == 202)
-    job.report(outcomes)
+    post_each(job, session, (f"{job.root}/api/requests/{one}/reprocess" for one in ids))
 
 
 if __name__ == "__main__":
