@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 SPREAD = 0.2  # of a cool-down, added; so that what failed together is not tried together for ever
+ABSURD = timedelta(days=1)  # a failure that is further in the future is a mistake of a clock
 EXPIRING = timedelta(hours=48)  # before a window closes, somebody should know
 REASONS = ("exhausted", "expired", "expiring")  # why a request needs a person
 NOTED = 1000  # requests kept of each kind that needs a person; the counts have them all
@@ -159,6 +160,9 @@ def judge(candidate: Candidate, settings: Settings, now: datetime) -> Standing:
         return Standing.DUE
     if attempt.count >= settings.sweep_max_attempts:
         return Standing.EXHAUSTED
+    failed_at = request.completed_at or NEVER
+    if attempt.last == NEVER and failed_at > now + ABSURD:  # or it would wait for that day
+        return Standing.DUE
     return Standing.COOLING if now < next_attempt(candidate, settings) else Standing.DUE
 
 

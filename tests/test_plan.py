@@ -49,6 +49,10 @@ def failed(number=0, age=timedelta(hours=2), kind="userAdd", state="deliveryFail
         (failed(), 20, timedelta(days=3), Standing.EXHAUSTED),
         (failed(), 0, timedelta(minutes=59), Standing.COOLING),  # Graph denied it
         (failed(), 0, timedelta(minutes=60), Standing.DUE),
+        (failed(age=-timedelta(days=1)), 0, None, Standing.COOLING),  # by a clock that is ahead
+        (failed(age=-timedelta(days=1, seconds=1)), 0, None, Standing.DUE),  # no clock is so far
+        (failed(age=-timedelta(days=9)), 1, timedelta(minutes=59), Standing.COOLING),
+        (failed(age=-timedelta(days=9)), 1, timedelta(minutes=60), Standing.DUE),
         (failed(state="delivering"), 0, None, Standing.EXCLUDED),
         (Request("not-a-guid", "deliveryFailed", "userAdd", NOW), 0, None, Standing.EXCLUDED),
     ],
