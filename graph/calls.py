@@ -327,6 +327,23 @@ class Graph:
     def _batch(
         self, method: str, paths: Sequence[str], deadline: Deadline
     ) -> list[Answer | GraphError]:
+        """Carry out the calls in one `$batch`; those answered 401 once more, with a new token."""
+        answers = self._batch_once(method, paths, deadline, renew=False)
+        late = [
+            n for n, one in enumerate(answers) if isinstance(one, GraphDenied) and one.status == 401
+        ]
+        if not late:
+            return answers
+        try:
+            again = self._batch_once(method, [paths[n] for n in late], deadline, renew=True)
+        except GraphError as error:  # it is no word about the others
+            again = [error] * len(late)
+        renewed = dict(zip(late, again, strict=True))
+        return [renewed.get(n, one) for n, one in enumerate(answers)]
+
+    def _batch_once(
+        self, method: str, paths: Sequence[str], deadline: Deadline, *, renew: bool
+    ) -> list[Answer | GraphError]:
         """Carry out the calls in one `$batch`.
 
         https://learn.microsoft.com/graph/json-batching: POST items without a payload still carry
@@ -335,7 +352,8 @@ class Graph:
         ids = [str(uuid.uuid4()) for _ in paths]
         items = [_batch_item(n, method, path, ids[n]) for n, path in enumerate(paths)]
         try:
-            outer = self._http.send_once("POST", "/$batch", deadline, {"requests": items})
+            body = {"requests": items}
+            outer = self._http.send_once("POST", "/$batch", deadline, body, renew=renew)
         except (GraphRefused, GraphDenied) as error:
             if isinstance(error, GraphDenied) and error.status != 403:
                 raise  # there is no token, or it is not accepted: no other call would fare better

@@ -94,15 +94,17 @@ class Http:
         url: str,
         deadline: Deadline,
         body: Any = None,  # noqa: ANN401 - JSON is anything
+        *,
+        renew: bool = False,
     ) -> Answer:
         """Send one call once, or twice when Graph does not accept the token: then with a new one.
 
-        Raises GraphError.
+        `renew`: with a new one from the start. Raises GraphError.
         """
         try:
-            return self._exchange(method, url, deadline, body, renew=False)
+            return self._exchange(method, url, deadline, body, renew=renew)
         except GraphDenied as error:
-            if error.status != 401:
+            if error.status != 401 or renew:
                 raise
             return self._exchange(method, url, deadline, body, renew=True)
 

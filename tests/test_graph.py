@@ -22,7 +22,7 @@ import graph
 from deadline import Deadline
 from graph.answer import LARGEST_BODY, Answer, told_wait
 from graph.calls import SETTLE_SECONDS, SETTLE_WAITS
-from graph.identity import TokenClaims, claims_of
+from graph.identity import RENEW, TokenClaims, claims_of
 from tests.scripted import ID, NOW, REQUESTS, ROOT, World, entity, reply
 
 POST = ("POST", f"{REQUESTS}/{ID}/reprocess")
@@ -574,6 +574,53 @@ def test_a_denial_of_the_identity_or_of_one_request_is_a_denial(batched, steps):
         outcome = error
 
     assert graph.GraphDenied is type(outcome)
+
+
+def items(*statuses):
+    """A `$batch` answer with these statuses, in order."""
+    answers = [{"id": str(n), "status": status} for n, status in enumerate(statuses)]
+    return reply(200, {"responses": answers})
+
+
+def tokens_of(world):
+    """The number of the token of each call, and the paths that its batch has."""
+    return [
+        (
+            one.headers["Authorization"].split(".")[0].rpartition("-")[2],
+            [item["url"].split("/")[-2] for item in json.loads(one.body)["requests"]],
+        )
+        for one in world.transport.sent
+    ]
+
+
+def test_what_a_batch_says_the_token_is_bad_for_is_sent_again_with_a_new_one():
+    """And nothing else; Graph did nothing for it."""
+    world = World([items(202, 401, 401), items(202, 400)])
+
+    outcomes = world.graph.reprocess_each(OTHERS[:3], world.deadline(), batched=True)
+
+    assert [graph.Accepted, graph.Accepted, graph.GraphRefused] == [type(one) for one in outcomes]
+    assert [("1", OTHERS[:3]), ("2", OTHERS[1:3])] == tokens_of(world)
+    assert [{}, {"claims": RENEW}] == [options for _, options in world.credential.asked]
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        (items(401), graph.GraphDenied),
+        (reply(401), graph.GraphDenied),
+        (reply(429, None, Retry_After="7"), graph.GraphThrottled),
+        (DROPPED, graph.GraphFailed),
+    ],
+)
+def test_a_new_token_is_tried_once_and_says_nothing_of_the_others(second, kind):
+    """Whatever comes of it."""
+    world = World([items(202, 401), second])
+
+    outcomes = world.graph.reprocess_each(OTHERS[:2], world.deadline(), batched=True)
+
+    assert [graph.Accepted, kind] == [type(one) for one in outcomes]
+    assert 2 == len(world.calls)
 
 
 def test_reading_many_gives_requests_or_errors():

@@ -225,6 +225,16 @@ def test_an_outage_stops_the_sweep_and_costs_no_attempt(world):
     assert 200 == second.counts.accepted
 
 
+def test_a_token_that_ends_within_a_batch_costs_nobody_a_cool_down(world):
+    """The `$batch` is taken, its items are not: they are sent again with a new token."""
+    world.failures(45)
+    world.app.fault("batchItem", "status", status=401, times=20)
+
+    report = world.sweep()
+
+    assert (counts(found=45, due=45, accepted=45), "") == (report.counts, report.problem)
+
+
 def test_a_request_that_graph_denies_cools_down_without_counting(world):
     """One denial among others keeps nobody from being tried."""
     ids = world.failures(30)
