@@ -115,7 +115,8 @@ class Deliveries:
 
     def would_reprocess(self, request_id: str, deadline: Deadline) -> Result:
         """Tell what a reprocess would come to, and change nothing."""
-        prospect = self._prospect(self._read(request_id, deadline))
+        request = self._read(request_id, deadline)
+        prospect = self._prospect(request, self._accepted_at(request_id))
         return replace(prospect, on_its_way=False)
 
     def status(self, request_id: str, accepted_at: datetime | None, deadline: Deadline) -> Result:
@@ -186,8 +187,15 @@ class Deliveries:
         )
 
     def _explained(self, refusal: GraphRefused, request_id: str, deadline: Deadline) -> Result:
-        """Return that there was nothing to do, or raise why Graph refused."""
-        prospect = self._prospect(self._read(request_id, deadline))
+        """Return that there was nothing to do, or raise why Graph refused.
+
+        What nothing speaks against was perhaps accepted just before, by a sweep or for another
+        instance: only the table knows of that.
+        """
+        request = self._read(request_id, deadline)
+        prospect = self._prospect(request, self._accepted_at(request_id))
+        if prospect.outcome == "wouldReprocess":
+            prospect = self._prospect(request, self._attempted_at(request_id))
         state = prospect.state
         if prospect.outcome == "notReprocessable":
             raise NotReprocessable(state=state, said=refusal) from refusal
@@ -198,9 +206,9 @@ class Deliveries:
             raise Refused(says, state=state, said=refusal) from refusal
         return prospect
 
-    def _prospect(self, request: Request) -> Result:
-        """Return what a reprocess of this request would come to."""
-        accepted_at, state = self._accepted_at(request.id), request.state.lower()
+    def _prospect(self, request: Request, accepted_at: datetime | None) -> Result:
+        """Return what a reprocess of this request would come to, after an acceptance or none."""
+        state = request.state.lower()
         if state == "delivering" or self._is_stale(request, accepted_at):
             return Result(
                 "alreadyDelivering",
@@ -221,6 +229,15 @@ class Deliveries:
 
     def _accepted_at(self, request_id: str) -> datetime | None:
         return self.acceptances.get(request_id, self.graph.now())
+
+    def _attempted_at(self, request_id: str) -> datetime | None:
+        """Return when Graph took the last attempt at it, as far as the table tells in time."""
+        deadline = Deadline(RECORD_SECONDS)
+        try:
+            attempt = bounded(RECORD_SECONDS, lambda: self.attempts.read(request_id, deadline))
+        except Exception:  # whatever the table says, the answer is about Graph
+            return None
+        return attempt.last if attempt and attempt.outcome == "sent" else None
 
     def _is_stale(self, request: Request, accepted_at: datetime | None) -> bool:
         """Whether this is the failure from before the acceptance, which Graph may still show."""

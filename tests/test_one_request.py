@@ -8,6 +8,7 @@ import pytest
 import requests
 from azure.core.exceptions import HttpResponseError
 
+from attempts import Attempt
 from reprocess_http import problems
 from reprocess_http.one_request import Result
 from tests.calls import Crowd, Gate, One, accepts, refuses, shows
@@ -81,6 +82,38 @@ def test_any_other_refusal_is_explained_by_the_state(state, completed, kind, say
 
     assert says in caught.value.detail
     assert (state, "Busy") == (caught.value.state, caught.value.graph_error_code)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "outcome", "is_known"),
+    [(1, "sent", True), (4.9, "sent", True), (5, "sent", False), (1, "refused", False)],
+)
+def test_a_refusal_right_after_a_sweeps_acceptance_is_no_problem(minutes, outcome, is_known):
+    """Only the table knows of it, or of another instance's; Graph still shows the old failure."""
+    one, at = One(refuses(), shows()), NOW - timedelta(minutes=minutes)
+    claims = one.attempts.claim([Attempt(ID)], at, "a-sweep").mine
+    if outcome != "sent":
+        one.attempts.note([(claims[0], outcome, "No.")])
+
+    if not is_known:
+        with pytest.raises(problems.Refused):
+            one.reprocess()
+        return
+    known = Result("alreadyDelivering", UNDER_WAY, "deliveryFailed", True, accepted_at=at)
+    assert known == one.reprocess()
+    assert (1, 1) == (one.sent("POST"), one.sent("GET"))
+
+
+@pytest.mark.parametrize("raises", [HttpResponseError(), RuntimeError("nobody foresaw this")])
+def test_a_table_that_fails_leaves_graphs_refusal_as_it_is(raises):
+    """It would only have explained it."""
+
+    class Broken:
+        def read(self, *_):
+            raise raises
+
+    with pytest.raises(problems.Refused, match="Still retrying"):
+        One(refuses(), shows(), table=Broken()).reprocess()
 
 
 @pytest.mark.parametrize(
