@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import random
-import re
 import threading
 import time
 import uuid
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import settings as app_settings
-from graph.answer import Answer, lower
+from graph import batch
 from graph.errors import (
     BatchNotAccepted,
     GraphDenied,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     import requests
 
     from deadline import Deadline
+    from graph.answer import Answer
     from graph.identity import Credential, TokenClaims
     from settings import Settings
 
@@ -344,13 +344,8 @@ class Graph:
     def _batch_once(
         self, method: str, paths: Sequence[str], deadline: Deadline, *, renew: bool
     ) -> list[Answer | GraphError]:
-        """Carry out the calls in one `$batch`.
-
-        https://learn.microsoft.com/graph/json-batching: POST items without a payload still carry
-        an empty body and its content type; answers come in any order, and are told by their ids.
-        """
         ids = [str(uuid.uuid4()) for _ in paths]
-        items = [_batch_item(n, method, path, ids[n]) for n, path in enumerate(paths)]
+        items = [batch.item(n, method, path, ids[n]) for n, path in enumerate(paths)]
         try:
             body = {"requests": items}
             outer = self._http.send_once("POST", "/$batch", deadline, body, renew=renew)
@@ -364,7 +359,7 @@ class Graph:
                 graph_request_id=error.graph_request_id,
                 client_request_id=error.client_request_id,
             ) from error
-        found = _batch_answers(outer, ids)
+        found = batch.answers(outer, ids)
         return [self._item(found.get(n), client_id) for n, client_id in enumerate(ids)]
 
     def _item(self, answer: Answer | None, client_request_id: str) -> Answer | GraphError:
@@ -375,36 +370,6 @@ class Graph:
                 client_request_id=client_request_id,
             )
         return answer if answer.ok else self._http.error_from(answer)
-
-
-def _batch_item(number: int, method: str, path: str, client_request_id: str) -> dict[str, Any]:
-    headers = {"client-request-id": client_request_id}
-    item: dict[str, Any] = {"id": str(number), "method": method, "url": path, "headers": headers}
-    if method == "POST":
-        headers["Content-Type"] = "application/json"
-        item["body"] = {}
-    return item
-
-
-def _batch_answers(outer: Answer, client_request_ids: Sequence[str]) -> dict[int, Answer]:
-    """Return the answers by the numbers of their calls; what is no answer is left out.
-
-    An item without a header of its own has that of the whole answer: its date, its Retry-After.
-    """
-    found: dict[int, Answer] = {}
-    items = outer.body.get("responses")
-    for item in items if isinstance(items, list) else ():
-        if not isinstance(item, dict):
-            continue
-        number, status = str(item.get("id")), str(item.get("status"))
-        if not re.fullmatch(r"[0-9]{1,2}", number) or not re.fullmatch(r"[1-5][0-9]{2}", status):
-            continue
-        n = int(number)
-        if n < len(client_request_ids) and n not in found:
-            shared = {k: v for k, v in outer.headers.items() if k in {"date", "retry-after"}}
-            headers = shared | lower(item.get("headers"))
-            found[n] = Answer(int(status), headers, item.get("body"), client_request_ids[n])
-    return found
 
 
 _making = threading.Lock()

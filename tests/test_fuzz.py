@@ -61,7 +61,7 @@ BROKEN = {
         "graph.http.told_wait",
         lambda answer, _: float(answer.headers.get("retry-after", "1")),
     ),
-    "batch_answer": ("graph.calls.lower", dict),
+    "batch_answer": ("graph.batch.lower", dict),
     "next_links": (
         "graph.http.Http._checked",
         lambda self, url: url if "://" in url else self.version_root + url,

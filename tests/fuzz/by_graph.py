@@ -205,6 +205,7 @@ def one_answer(data: bytes) -> None:
 
 
 @target(
+    "graph/batch.py",
     "graph/calls.py",
     seeds=[
         batch({"id": "0", "status": 202}, {"id": "1", "status": 400, "body": json.loads(ERROR)}),
