@@ -1,7 +1,8 @@
 """What this process is having reprocessed just now, and what it had accepted of late.
 
 For: answering a repeated call, which flows and senders of webhooks make, without harm.
-Not for: coordinating instances: another one knows nothing of it, and there Graph's answer counts.
+Not for: coordinating instances: another one knows nothing of it. There Graph's answer counts, and
+what the table has of the last attempt (one_request.py).
 """
 
 from __future__ import annotations
