@@ -583,11 +583,14 @@ def items(*statuses):
 
 
 def tokens_of(world):
-    """The number of the token of each call, and the paths that its batch has."""
+    """The number of the token of each call, and what its batch has."""
     return [
         (
             one.headers["Authorization"].split(".")[0].rpartition("-")[2],
-            [item["url"].split("/")[-2] for item in json.loads(one.body)["requests"]],
+            [
+                f"{item['method']} {item['url'].split('/')[-2]}"
+                for item in json.loads(one.body)["requests"]
+            ],
         )
         for one in world.transport.sent
     ]
@@ -600,7 +603,8 @@ def test_what_a_batch_says_the_token_is_bad_for_is_sent_again_with_a_new_one():
     outcomes = world.graph.reprocess_each(OTHERS[:3], world.deadline(), batched=True)
 
     assert [graph.Accepted, graph.Accepted, graph.GraphRefused] == [type(one) for one in outcomes]
-    assert [("1", OTHERS[:3]), ("2", OTHERS[1:3])] == tokens_of(world)
+    posts = [f"POST {one}" for one in OTHERS[:3]]
+    assert [("1", posts), ("2", posts[1:])] == tokens_of(world)
     assert [{}, {"claims": RENEW}] == [options for _, options in world.credential.asked]
 
 
