@@ -1,1 +1,1 @@
-"""What is measured, and against what: `make bench`. Not for: tests; nothing here can fail."""
+"""Measures Redeliver, and what else its users could do: `make bench`. Not for: tests."""

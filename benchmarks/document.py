@@ -1,8 +1,8 @@
-"""docs/benchmarks.md, made of results alone: what `make bench` has measured side by side.
+"""docs/benchmarks.md, made of docs/benchmarks/results.json, which `make bench` has measured.
 
-Every figure in it comes from docs/benchmarks/results.json, and what it says of winners is worked
-out from them. `WHO` and `WHY` are written by hand, and state no result.
-Not for: measuring, or drawing (charts.py).
+Every figure comes from the results, and which way is faster is worked out from them. Only what is
+measured and how is written by hand.
+Not for: measuring.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,56 +17,14 @@ from emulator.run import APP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
 type Row = dict[str, Any]
 
-PAGE, FOLDER = APP / "docs" / "benchmarks.md", APP / "docs" / "benchmarks"
-RESULTS = FOLDER / "results.json"
-PARTS = ("peers", "one", "cold", "growth", "calls", "sweeps", "pace", "page")
-ALONE = {
-    "calls": "One call",
-    "sweeps": "A sweep",
-    "pace": "The pace, in virtual time",
-    "page": "The page",
-}
-SWEEP = "our sweep"
-WHO = """
-| who | what it does |
-|---|---|
-| requests loop | a script or runbook: list, then one call after the other; when told to wait it waits and tries again, three times at most |
-| 20 at once | twenty calls at a time with the default retry policy of a Logic App's HTTP action, as its For-each does; without what the engine adds to each action |
-| msgraph-sdk | Microsoft's SDK, one call after the other; it retries by itself |
-| msgraph-sdk, 20 at once | the same with twenty calls at a time |
-| ours one by one | the app's own list, then its `POST /api/requests/{requestId}/reprocess` for each; the memory is the app's |
-| our sweep | what the timer does |
-
-All are processes of their own on one machine, beside an emulated Graph and Azurite for Table Storage, over loopback.
-Each is given its token, except ours, which ask for theirs. The import of a program is not counted, since a long run pays it once; what the SDK imports when first used is.
-"""
-WHY = """
-**A client that calls one by one** needs the time of an answer for each request, however fast it is itself.
-It is at home where Graph answers at once or little has failed; then nothing is left to be saved.
-
-**A sweep writes before it calls.** Each attempt is claimed in the table first, so that a killed process or a second instance never tries a request twice within its cool-down.
-Nobody else spends this time, and where Graph answers at once it shows.
-Where Graph takes its time, batches make up for it: one call carries many requests, and several are under way.
-
-**Under a limit nobody is faster than the limit** for long; only what it lets through at first is free.
-Who calls one by one never meets a limit that is above its own speed.
-A fast client is refused, and what counts is what it does then.
-Twenty at once learn of the limit one by one, each by a refusal of its own, and each waits by itself.
-In a sweep one told wait is everybody's, and the pace that Graph allows is learned.
-Whoever stops trying leaves the request failed, and nobody is told.
-
-**Memory** is what a program loads and remembers. A `requests` script does little of either.
-The sweep brings its planner, its table and its log; msgraph-sdk brings its models.
-
-**One by one over HTTP** does the most for each request: the caller is checked, the attempt is written down, the answer is worded.
-It is for a request that somebody has chosen, not for draining a tenant.
-
-**What no figure here shows**: a sweep takes removals and closing windows first, lets a request cool down, remembers how often it was tried, and tells somebody when it gives up. The others do what their writers add.
-"""
+PAGE = APP / "docs" / "benchmarks.md"
+RESULTS = APP / "docs" / "benchmarks" / "results.json"
+PARTS = ("drains", "bulk", "cold", "growth", "page")
+SWEEP = "Redeliver's sweep"
+APPS = OURS, COMPILED, SDK, HELLO = "Redeliver", "Redeliver, compiled", "msgraph-sdk", "hello-world"
 
 
 def keep(name: str, result: Row, *, quick: bool) -> None:
@@ -77,8 +33,9 @@ def keep(name: str, result: Row, *, quick: bool) -> None:
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     machine = {"day": day, "python": python, "cores": os.cpu_count(), "quick": quick}
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = {part: results[part] for part in PARTS if part in results}
     results[name] = _rounded({"on": machine} | result)
-    FOLDER.mkdir(exist_ok=True)
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
@@ -91,14 +48,12 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def write(charts_python: Path) -> None:
-    """Write the document and its charts, unless a part was never measured."""
+def write() -> None:
+    """Write the document, unless a part was never measured."""
     results = json.loads(RESULTS.read_text())
     if missing := [one for one in PARTS if one not in results]:
         print(f"{PAGE.name} still needs: {', '.join(missing)}")
         return
-    command = [str(charts_python), "-m", "benchmarks.charts", str(RESULTS), str(FOLDER)]
-    subprocess.run(command, cwd=APP, check=True)
     PAGE.write_text(render(results))
     print(f"written: docs/{PAGE.name}")
 
@@ -122,195 +77,136 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+def times(mine: float, other: float) -> str:
+    """Say how a duration compares with another."""
+    if mine <= other:
+        return f"{other / mine:.1f} times as fast as"
+    return f"{mine / other:.1f} times as slow as"
 
 
 def case(row: Row) -> str:
     return f"{row['size']:,} at {row['latency']} ms"
 
 
-def is_reckoned(row: Row) -> bool:
-    return bool(row["tried"] < row["size"])
+def seconds(row: Row) -> str:
+    """Write the seconds of a drain, with a sign where part of them is estimated."""
+    return f"{'≈ ' if row['tried'] < row['size'] else ''}{number(row['seconds'])}"
 
 
-def matrix(rows: Sequence[Row], field: str, write: Callable[[float], str] = number) -> str:
-    """Return a table of one field: a line for each tenant, a column for each contender."""
+# -- drains --
+
+
+def matrix(rows: Sequence[Row], write: Callable[[Row], str]) -> str:
+    """Return a table with a line for each tenant and a column for each contender."""
     names = list(dict.fromkeys(row["contender"] for row in rows))
-    cases = dict.fromkeys(map(case, rows))
-    found = {(row["contender"], case(row)): row for row in rows}
-    lines = []
-    for one in cases:
-        line = [one]
-        for name in names:
-            row = found.get((name, one))
-            sign = (
-                "≈ "
-                if row and is_reckoned(row) and field in {"seconds", "calls", "refused"}
-                else ""
-            )
-            line.append(sign + write(row[field]) if row else "-")
-        lines.append(line)
+    found = {(case(row), row["contender"]): write(row) for row in rows}
+    lines = [
+        [one, *(found.get((one, name), "-") for name in names)]
+        for one in dict.fromkeys(map(case, rows))
+    ]
     return table(["failed, time of an answer", *names], lines)
 
 
-def wins(rows: Sequence[Row], field: str, *, more: bool = False) -> list[tuple[Row, Row]]:
-    """Return each row that is better than the sweep's own in the same case, and that one."""
+def faster(rows: Sequence[Row]) -> str:
+    """Name each case in which a contender was faster than the sweep."""
     ours = {(case(row), row["throttled"]): row for row in rows if row["contender"] == SWEEP}
-    pairs = [(row, ours[case(row), row["throttled"]]) for row in rows if row["contender"] != SWEEP]
-    sign = -1 if more else 1
-    return [pair for pair in pairs if sign * pair[0][field] < sign * pair[1][field]]
-
-
-def fastest(rows: Sequence[Row]) -> str:
-    """Say in how many cases each contender was the fastest."""
-    best: dict[str, Row] = {}
-    for row in rows:
-        best[case(row)] = min(best.get(case(row), row), row, key=lambda one: one["seconds"])
-    counts = Counter(row["contender"] for row in best.values())
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
-
-
-def who_wins(rows: Sequence[Row]) -> str:
-    """Say in which cases a contender did better than the sweep."""
     lines = []
-    for row, ours in wins(rows, "seconds"):
-        limit = ", limited" if row["throttled"] else ""
-        sign = "≈ " if is_reckoned(row) else ""
-        lost = (
-            ""
-            if row["delivered"] >= ours["delivered"]
-            else f", of which {percent(row['delivered'])} delivered"
+    for row in rows:
+        sweep = ours[case(row), row["throttled"]]
+        if row["seconds"] < sweep["seconds"]:
+            limit = ", limited" if row["throttled"] else ""
+            lost = (
+                ""
+                if row["delivered"] >= sweep["delivered"]
+                else f", {percent(row['delivered'])} delivered"
+            )
+            lines.append(
+                f"{row['contender']}, {case(row)}{limit}: {seconds(row)} s{lost} (the sweep {seconds(sweep)} s)"
+            )
+    return "; ".join(lines) or "in no case"
+
+
+def compared(rows: Sequence[Row]) -> str:
+    """Compare the sweep with the others in one case."""
+    (sweep,) = (row for row in rows if row["contender"] == SWEEP)
+    said = [
+        f"{times(sweep['seconds'], row['seconds'])} a {row['contender']}".replace(
+            "a msgraph", "msgraph"
         )
-        lines.append(
-            f"- {row['contender']}: {case(row)}{limit}, in {sign}{number(row['seconds'])} s{lost}; "
-            f"the sweep in {number(ours['seconds'])} s"
-        )
-    told = "\n".join(lines) or "None, in no case."
-    fields = ("calls", "fewer HTTP calls"), ("refused", "fewer refusals"), ("mib", "less memory")
-    for field, what in fields:
-        counts = Counter(row["contender"] for row, _ in wins(rows, field))
-        held = Counter(row["contender"] for row in rows)
-        each = [f"{name} in {count} of {held[name]}" for name, count in counts.items()]
-        told += f"\n\nWith {what} than the sweep: {', '.join(each) or 'none'}."
-    more = Counter(row["contender"] for row, _ in wins(rows, "delivered", more=True))
-    each = [f"{name} in {count}" for name, count in more.items()]
-    return f"{told}\n\nWith a larger share delivered than the sweep: {', '.join(each) or 'none'}."
+        for row in rows
+        if row is not sweep
+    ]
+    return f"in {number(sweep['seconds'])} s: {'; '.join(said)}"
 
 
-# -- the parts --
-
-
-def drains(part: Row) -> str:
+def drains(part: Row, largest: Row) -> str:
     free = [row for row in part["rows"] if not row["throttled"]]
     limited = [row for row in part["rows"] if row["throttled"]]
-    return f"""## Draining a tenant
+    use = [
+        [row["contender"], number(row["calls"]), f"{row['mib']:.0f}"]
+        for row in free
+        if case(row) == case(largest)
+    ]
+    return f"""## Many failed requests
 
 Seconds from the start of the list to the last answer.
-≈: posting was cut off after {number(part["seconds"])} s, under a limit after {number(part["limited seconds"])} s, and the rest is reckoned at the speed of its second half; calls and refusals are reckoned by those that were tried. A dash: not run, since calls that take so long never reach the limit.
+≈: posting was cut off after {number(part["seconds"])} s, and the rest is estimated by the speed of its second half.
 
-### Without a limit
+{matrix(free, seconds)}
 
-![Seconds to drain a tenant, by its size, for three times of an answer](benchmarks/drain.svg)
+{case(largest)}:
 
-{matrix(free, "seconds")}
+{table(["who", "HTTP calls to Graph", "peak MiB"], use)}
 
-{folded("HTTP calls to Graph", matrix(free, "calls"))}
+A client that calls one by one needs the time of an answer for each request; it wins where Graph answers at once or little has failed.
+A sweep first writes to its table which requests it is about to send, so that nothing is sent twice; then one call carries 20 of them, and 8 calls are under way.
+The others keep no record, and start again from nothing when they are killed.
 
-{folded("Share of what was tried that ended delivered", matrix(free, "delivered", percent))}
+## Under a limit
 
-{folded("Peak memory, MiB", matrix(free, "mib", lambda mib: f"{mib:.0f}"))}
+Graph grants {part["rate"]} requests a second and as many at once, and says in `Retry-After` how long to wait, in whole seconds.
+Microsoft publishes no limit for this service; this one is low enough to be reached. A dash: too slow to reach it. ≈: cut off after {number(part["limited seconds"])} s.
 
-### Under a limit
+{matrix(limited, lambda row: f"{seconds(row)} s, {number(row['refused'])} refused, {percent(row['delivered'])} delivered")}
 
-Graph grants {part["rate"]:,} requests a second and as many at once, and tells in `Retry-After` how long to wait, in whole seconds.
-It publishes no limit for this service; this one is low enough to be met, and says nothing of what Graph grants you.
-
-![The same under a limit](benchmarks/limited.svg)
-
-{matrix(limited, "seconds")}
-
-Requests answered 429:
-
-{matrix(limited, "refused")}
-
-Share of what was tried that ended delivered:
-
-{matrix(limited, "delivered", percent)}
-
-{folded("HTTP calls to Graph", matrix(limited, "calls"))}
-
-{folded("Peak memory, MiB", matrix(limited, "mib", lambda mib: f"{mib:.0f}"))}
-
-### Who was faster than the sweep
-
-The fastest, by cases: without a limit {fastest(free)}; under it {fastest(limited)}.
-
-{who_wins(part["rows"])}
+Nobody is faster than the limit for long. In a sweep, a `Retry-After` that one call is given holds for all, and the rate that Graph allows is learned.
 """
 
 
-def one_request(part: Row) -> str:
-    rows = [[row["contender"], number(row["p50"]), number(row["p99"])] for row in part["rows"]]
-    first = min(part["rows"], key=lambda row: row["p50"])["contender"]
-    return f"""## One request
+# -- the other parts --
 
-Milliseconds from a call to its answer: {part["calls"]:,} calls one after the other, Graph answering at once, each client warm and with a kept connection.
-Ours has its attempt written to the table meanwhile.
 
-{table(["who", "p50", "p99"], rows)}
+def bulk(part: Row) -> str:
+    rows = [
+        [
+            row["contender"],
+            number(row["posting"]),
+            number(row["calls"] - row["lists"]),
+            f"{(row['calls'] - row['lists']) / row['tried']:.2f}",
+            percent(row["delivered"]),
+        ]
+        for row in part["rows"]
+    ]
+    size = part["rows"][0]["size"]
+    head = ["route", "seconds", "HTTP calls to Graph", "for each request", "delivered"]
+    return f"""## Your own list of requests
 
-The shortest p50 is that of: {first}.
+{size:,} requests at {part["rows"][0]["latency"]} ms an answer, with a table: `POST /api/requests/reprocess` with 20 ids, then 200 in each call, one call after the other; beside it `POST /api/requests/{{requestId}}/reprocess`, four at once.
+Without the list that the ids come from.
+
+{table(head, rows)}
 """
 
 
 def cold(part: Row) -> str:
-    rows = {row["app"]: row for row in part["rows"]}
     fields = ("seconds", "cpu", "mib", "megabytes")
-    lines = [[name, *(number(row[field]) for field in fields)] for name, row in rows.items()]
-    spent = {
-        one: max(row["imports"].get(one, 0) for row in rows.values())
-        for row in rows.values()
-        for one in row["imports"]
-    }
-    packages = sorted(spent, key=lambda one: (one == "others", -spent[one]))
-    first = min(rows.values(), key=lambda row: row["seconds"])["app"]
-    imports = [
-        [one, *(f"{row['imports'].get(one, 0) * 1000:.0f}" for row in rows.values())]
-        for one in packages
-    ]
-
-    def aim(other: str, most: float) -> str:
-        said = []
-        for name in ("ours", "ours, compiled"):
-            times = rows[name]["seconds"] / rows[other]["seconds"]
-            said.append(f"{name} {number(times)} times, {'met' if times <= most else 'missed'}")
-        return "; ".join(said)
-
-    least = rows["hello-world"]["seconds"] / rows["msgraph-sdk"]["seconds"]
-    hopeless = "; to meet the first aim is to start sooner than it" if least >= 0.5 else ""
+    lines = [[row["app"], *(number(row[field]) for field in fields)] for row in part["rows"]]
     return f"""## Cold start
 
-From starting a process of the local host until its first 202, the token included: ours, the same function on msgraph-sdk, and a hello-world that asks for a token and calls nothing. The median of {part["rounds"]} rounds.
-Packages are compiled, as pip leaves them; the code of an app is not, as in a package that nobody has compiled and nobody can write to. Ours is measured compiled as well.
-Azure adds a part of its own, which is not in here.
+From starting a process of the local host to its first 202, with a token: Redeliver with its table, the same function on msgraph-sdk, and a hello-world that gets a token and calls nothing. Median of {part["rounds"]} rounds.
+Packages are compiled, as pip leaves them; the code of an app is not, unless it says so. What Azure adds is not in here.
 
-{table(["app", "seconds", "of it CPU", "peak MiB", "installed, MB"], lines)}
-
-- Aim: less than half of the same function on msgraph-sdk: {aim("msgraph-sdk", 0.5)}.
-- Aim: at most 1.5 times the hello-world: {aim("hello-world", 1.5)}.
-- The hello-world itself: {number(least)} times the function on msgraph-sdk{hopeless}.
-- The first to answer: {first}.
-
-Each of them loads Python, the host, azure-functions and azure-identity; only the rest can differ.
-The function on msgraph-sdk has no door, no table and no answers of its own, and its SDK loads only the parts that are touched.
-
-![Seconds until the first 202, and what of it went into imports](benchmarks/cold.svg)
-
-{folded("Milliseconds of imports until then, by package", table(["package", *rows], imports))}
-
-Measured in runs of their own, with Python's own import timer, which slows them a little.
-A package is charged for its own modules only, and what the host has imported before is not charged again.
+{table(["app", "seconds", "of it CPU", "peak MiB", "installed MB"], lines)}
 """
 
 
@@ -320,30 +216,65 @@ def growth(part: Row) -> str:
             number(row["size"]),
             number(row["listing"]),
             number(row["whole"]),
-            number(row["tried"]),
+            number(row["accepted"]),
+            number(row["calls"]),
             f"{row['mib']:.0f}",
         ]
         for row in part["rows"]
     ]
-    head = ["failed", "list and plan, s", "whole sweep, s", "accepted", "peak MiB"]
+    head = ["failed", "list and plan, s", "sweep, s", "accepted", "HTTP calls to Graph", "peak MiB"]
     return f"""## Growth
 
-Whole sweeps of more and more failed requests, Graph answering at once. Each tries as many as `SWEEP_MAX_REQUESTS` lets it. A few documented examples are among them.
-
-![Seconds and memory of a sweep, by the number of failed requests](benchmarks/growth.svg)
+Sweeps of more and more failed requests, Graph answering at once. `SWEEP_MAX_REQUESTS` bounds how many of them a sweep reprocesses.
 
 {table(head, rows)}
 """
 
 
-def alone(results: dict[str, Row]) -> str:
-    """Return the figures of Redeliver alone; one that begins with blanks belongs to the last."""
-    parts = []
-    for name, title in ALONE.items():
-        figures = results[name]["figures"]
-        rows = [[what.replace("  ", "… ", 1), value] for what, value in figures.items()]
-        parts.append(f"### {title}\n\n{table(['figure', 'measured'], rows)}\n")
-    return "\n".join(parts)
+def page(part: Row) -> str:
+    first, later, (calls, again) = part["first"], part["later"], part["calls"]
+    rows = [
+        ["page as sent, with gzip, kB", f"{part['bytes'][1] / 1000:.0f}"],
+        ["first view: rows, ms", f"{first[0]:.0f}"],
+        ["first view: whole list, ms", f"{first[1]:.0f}"],
+        ["a later view within half a minute: rows, ms", f"{later[0]:.0f}"],
+        ["calls to Graph of the first view", number(calls)],
+        [f"calls to Graph of the next {part['views']} views", number(again)],
+        *([f"longest frame, {what}, ms", f"{ms:.0f}"] for what, ms in part["frames"].items()),
+        [
+            "peak memory of the app, before and after, MiB",
+            " / ".join(f"{one:.0f}" for one in part["mib"]),
+        ],
+    ]
+    return f"""## The page
+
+{part["requests"]:,} failed requests in a headless Chromium that draws without a graphics card, on the machine that runs the app.
+
+{table(["figure", "measured"], rows)}
+"""
+
+
+# -- the whole --
+
+
+def in_short(results: dict[str, Row], largest: Row) -> str:
+    rows, limit = results["drains"]["rows"], results["drains"]["rate"]
+    sweeps = {(case(one), one["throttled"]): one for one in rows if one["contender"] == SWEEP}
+    slow = [row for row in rows if case(row) == case(largest) and not row["throttled"]]
+    limited = sweeps[case(largest), True]
+    single, many = results["bulk"]["rows"]
+    calls = [one["calls"] - one["lists"] for one in (many, single)]
+    starts = {one["app"]: one["seconds"] for one in results["cold"]["rows"]}
+    grown = results["growth"]["rows"]
+    view = results["page"]
+    return f"""- **Much has failed.** {largest["size"]:,} requests at {largest["latency"]} ms an answer are reprocessed {compared(slow)}.
+- **Graph limits the rate.** {limited["size"]:,} at {limit} a second take a sweep {number(limited["seconds"])} s, with {percent(limited["refused"] / (limited["size"] + limited["refused"]))} answers of 429.
+- **Others are faster:** {faster(rows)}.
+- **You call it yourself.** {many["size"]:,} requests through the bulk route take {number(many["posting"])} s and {number(calls[0])} calls to Graph; the single route, four at once, {number(single["posting"])} s and {number(calls[1])} calls. The bulk route is {times(many["posting"], single["posting"])} it.
+- **It starts cold** in {number(starts[OURS])} s: {times(starts[OURS], starts[SDK])} the same function on msgraph-sdk, {times(starts[OURS], starts[HELLO])} a hello-world.
+- **Nothing has failed.** A sweep takes {number(grown[0]["whole"])} s and {number(grown[0]["calls"])} call to Graph.
+- **The tenant is large.** A sweep that finds {grown[-1]["size"]:,} failed requests takes {number(grown[-1]["whole"])} s and {grown[-1]["mib"]:.0f} MiB.
+- **The page** shows the first of {view["requests"]:,} requests after {view["first"][0] / 1000:.1f} s."""
 
 
 def measured_on(results: dict[str, Row]) -> str:
@@ -352,9 +283,8 @@ def measured_on(results: dict[str, Row]) -> str:
     for name in PARTS:
         on = results[name]["on"]
         reduced = "; a reduced run, to try the benchmark itself" if on["quick"] else ""
-        said.setdefault(f"{on['day']}, {on['python']}, {on['cores']} cores{reduced}", []).append(
-            name
-        )
+        when = f"{on['day']}, {on['python']}, {on['cores']} cores{reduced}"
+        said.setdefault(when, []).append(name)
     if len(said) == 1:
         return f"Measured {next(iter(said))}."
     return " ".join(f"Measured {when} ({', '.join(names)})." for when, names in said.items())
@@ -362,21 +292,26 @@ def measured_on(results: dict[str, Row]) -> str:
 
 def render(results: dict[str, Row]) -> str:
     """Return the whole document."""
+    largest = max(results["drains"]["rows"], key=lambda row: (row["size"], row["latency"]))
     return f"""# Benchmarks
 
-Why not a loop? What others do about failed deliveries, measured beside Redeliver.
-`make bench` writes this document and its charts out of [what it has measured](benchmarks/results.json).
+Is Redeliver worth it beside a script, a Logic App or an app on msgraph-sdk, and what does it need?
+
+{in_short(results, largest)}
 
 {measured_on(results)}
+Everything ran on one machine, each part once: an emulated Graph and Azurite (Table Storage) over loopback, each contender in a process of its own. The figures compare; they do not say how fast Graph is.
+`make bench` measures again and writes this document out of [results.json](benchmarks/results.json).
 
-## Who is measured
-{WHO}
-{drains(results["peers"])}
-### Why
-{WHY}
-{one_request(results["one"])}
+| who | what it does |
+|---|---|
+| requests loop | a script or runbook: it lists, then calls one after the other; it waits as `Retry-After` says, and tries three times more at most |
+| For-each, 20 at once | twenty calls at a time with the default retry policy of a Logic App's HTTP action; without what the engine adds to each action |
+| msgraph-sdk, 20 at once | Microsoft's SDK with twenty calls at a time; it retries by itself; what it imports at its first call is counted |
+| Redeliver's sweep | what the timer does, with its table |
+
+{drains(results["drains"], largest)}
+{bulk(results["bulk"])}
 {cold(results["cold"])}
 {growth(results["growth"])}
-## Redeliver alone
-
-{alone(results)}"""
+{page(results["page"])}"""

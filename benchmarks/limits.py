@@ -2,9 +2,9 @@
 
     python -m benchmarks.limits
 
-The client is the real one, batches.py and pace.py. What is simulated is Graph and the time.
-The bound is a client that knows the limiter: it is never refused, so that no wait is ever told to
-it, and it has 8 calls of 20 requests in flight at most.
+The client is the real one, sender.py and rate_limiter.py. Graph and the time are simulated.
+The bound is a client that knows the limiter and is therefore never refused; it has at most 8 calls
+of 20 requests in flight.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from deadline import Deadline
 from graph import GraphError, GraphThrottled
-from reprocess_timer.batches import Ended, drain
-from reprocess_timer.pace import Pace
+from reprocessing.rate_limiter import RateLimiter
+from reprocessing.sender import CallResult, Sender, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,9 +33,9 @@ MOST = 24000  # requests in a cell
 OTHER = 5  # requests that another client sends at once
 LATENCIES = (0.02, 0.1, 0.5)
 
-type Told = Literal["rounded up", "exact", "10 s", "nothing", "a date"]
-type Refuses = Literal["some", "all or none", "the $batch"]
-type Ends = Ended[int, None]
+type RetryAfter = Literal["rounded up", "exact", "10 s", "missing", "a date"]
+type Refuses = Literal["some", "all or none"]
+type Ended = CallResult[int, None]
 
 
 # -- limiters: each is asked at times that only go forward --
@@ -167,7 +167,7 @@ class Cell:
     limiter: Callable[[], Limiter]
     count: int
     latency: float = 0.1  # seconds; each call's own is up to a quarter off
-    told: Told = "rounded up"
+    retry_after: RetryAfter = "rounded up"
     refuses: Refuses = "some"
     costs: int = 0  # what the limiter counts of a refused request
     at_once: int = CALLS
@@ -175,7 +175,7 @@ class Cell:
     listing: float = 0.0  # seconds that the list takes before the first POST
 
     def __str__(self) -> str:
-        return f"{self.name}; {self.count:,} at {self.latency:g} s, told {self.told}"
+        return f"{self.name}; {self.count:,} at {self.latency:g} s, Retry-After {self.retry_after}"
 
     @property
     def holds_two_batches(self) -> bool:
@@ -183,8 +183,8 @@ class Cell:
         return not isinstance(limiter, Bucket) or limiter.kept >= 2 * SIZE
 
 
-class Simulated:
-    """Graph, the clock, the workers, and the work: reprocessing, of which nothing takes time."""
+class Simulated(Threads[Ended]):
+    """Graph, the clock, and workers without threads."""
 
     def __init__(self, cell: Cell, seed: int) -> None:
         self.cell = cell
@@ -194,10 +194,10 @@ class Simulated:
         self._limiter = cell.limiter()
         self._random = random.Random(f"{cell} {seed}").random
         self._poison = cell.count // 2 if cell.poisoned else -1
-        self._told_until = 0.0
+        self._wait_until = 0.0
         self._arrived = 0.0  # the last call, in seconds since the first POST
-        self._answer = (0.0, 0.0)  # of the call that is being sent: when it comes, what it tells
-        self._flight: list[tuple[float, int, float, Ends]] = []
+        self._answer = (0.0, 0.0)  # to the call that is being sent: when it comes, how long to wait
+        self._flight: list[tuple[float, int, float, Ended]] = []
         self._number = itertools.count()
 
     def clock(self) -> float:
@@ -212,29 +212,24 @@ class Simulated:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def submit(self, call: Callable[[], Ends]) -> None:
+    def submit(self, call: Callable[[], Ended]) -> None:
         self._answer = (self.now, 0.0)
         ended = call()
-        at, tells = self._answer
-        heapq.heappush(self._flight, (at, next(self._number), tells, ended))
+        at, wait = self._answer
+        heapq.heappush(self._flight, (at, next(self._number), wait, ended))
 
-    def finished(self, seconds: float) -> list[Ends]:
+    def finished(self, seconds: float) -> list[Ended]:
         if not self._flight or self._flight[0][0] > self.now + seconds:
             self.now += seconds
             return []
-        self.now, _, tells, ended = heapq.heappop(self._flight)
-        self._told_until = max(self._told_until, self.now + tells)
+        self.now, _, wait, ended = heapq.heappop(self._flight)
+        self._wait_until = max(self._wait_until, self.now + wait)
         return [ended]
 
-    def prepare(self, items: Sequence[int]) -> Sequence[int]:
-        return items
-
-    def send(
-        self, items: Sequence[int], deadline: Deadline, *, batched: bool
-    ) -> Sequence[GraphError | None]:
+    def call(self, items: Sequence[int]) -> Sequence[GraphError | None]:
         """Decide what is granted at the moment of arrival; calls arrive in the order of sending."""
         cell, count = self.cell, len(items)
-        self.broken_waits += self.now < self._told_until
+        self.broken_waits += self.now < self._wait_until
         self.begun_at = self.now if self.begun_at is None else self.begun_at
         half = cell.latency * (0.375 + 0.25 * self._random())
         self._arrived = max(self._arrived, self.now - self.begun_at + half)
@@ -248,23 +243,21 @@ class Simulated:
         wait = cell.latency
         if granted < count and not busy:
             wait = self._limiter.wait(1 if cell.refuses == "some" else count)
-        error = GraphThrottled("", status=429, told_wait=self._told(wait))
+        error = GraphThrottled("", status=429, retry_after=self._retry_after(wait))
         outcomes: list[GraphError | None] = [None] * granted + [error] * (count - granted)
         if self._poison in items:
             outcomes[items.index(self._poison)] = error
         accepted = outcomes.count(None)
         self._limiter.take(cell.costs * (count - accepted))
-        self._answer = (answer_at, (error.told_wait or 0.0) if accepted < count else 0.0)
+        self._answer = (answer_at, (error.retry_after or 0.0) if accepted < count else 0.0)
         self.accepted += accepted
         self.refused += count - accepted
         if accepted:
             self.last_accepted = max(self.last_accepted, answer_at)
-        elif cell.refuses == "the $batch":
-            raise error
         return outcomes
 
-    def _told(self, wait: float) -> float | None:
-        match self.cell.told:
+    def _retry_after(self, wait: float) -> float | None:
+        match self.cell.retry_after:
             case "rounded up":
                 return max(1.0, math.ceil(wait))
             case "exact":
@@ -301,7 +294,7 @@ def bound(cell: Cell) -> float:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one cell, the mean of its seeds."""
+    """The figures of one cell, the mean of its seeds."""
 
     cell: Cell
     ratio: float  # of the drain to the bound
@@ -312,17 +305,13 @@ class Result:
 
 def run(cell: Cell, seed: int) -> Result:
     best, graph = bound(cell), Simulated(cell, seed)
-    pace = Pace(CALLS, SIZE, graph.clock)
+    limiter = RateLimiter(CALLS, SIZE, graph.clock)
     graph.now += cell.listing
     deadline = Deadline(GIVEN_UP * best + 5, graph.clock)
-    drain(
-        range(cell.count),
-        graph,
-        pace=pace,
-        deadline=deadline,
-        clock=graph.clock,
-        workers=graph.workers,
+    sender = Sender[int, None](
+        graph.call, limiter=limiter, deadline=deadline, clock=graph.clock, workers=graph.workers
     )
+    sender.send(range(cell.count))
     finished = graph.accepted == cell.count - cell.poisoned
     took = (graph.last_accepted if finished else graph.now) - (graph.begun_at or 0.0)
     refused = graph.refused / (graph.accepted + graph.refused)
@@ -368,25 +357,26 @@ def matrix() -> Iterator[Cell]:
         for kept in (20, rate / 2, 2 * rate, 10 * rate):
             for part in (0.0, 0.2, 1.0):
                 yield bucket("bucket", rate, kept, int(part * kept), next(lasting), latency=latency, listing=next(listing))  # fmt: skip
-    tells: tuple[Told, ...] = ("exact", "nothing", "a date")
+    forms: tuple[RetryAfter, ...] = ("exact", "missing", "a date")
     for rate in (20, 100, 400):
         for kept in (20, 2 * rate, 10 * rate):
             for latency in (0.02, 0.5):
                 yield bucket("bucket", rate, kept, 0, next(lasting), latency=latency)
         for kept in (rate / 2, 2 * rate, 10 * rate):
-            for told in tells:
-                yield bucket("bucket", rate, kept, min(80, kept), next(lasting), told=told)
-            yield replace(bucket("bucket", rate, kept, min(80, kept), 60, told="10 s"), count=int(240 * rate))  # fmt: skip
+            for retry_after in forms:
+                yield bucket(
+                    "bucket", rate, kept, min(80, kept), next(lasting), retry_after=retry_after
+                )
+            yield replace(bucket("bucket", rate, kept, min(80, kept), 60, retry_after="10 s"), count=int(240 * rate))  # fmt: skip
     for limit, seconds in ((100, 10), (1000, 60), (3000, 300)):
         for latency in LATENCIES:
             yield from window(limit, seconds, latency=latency)
-        for told in ("exact", "nothing", "10 s"):
-            yield from window(limit, seconds, told=told)
+        for retry_after in ("exact", "missing", "10 s"):
+            yield from window(limit, seconds, retry_after=retry_after)
     for rate in (20, 100, 400):
         for kept in (rate, 4 * rate):
             yield bucket("bucket, a refusal costs a token,", rate, kept, kept / 2, next(lasting), costs=1)  # fmt: skip
             yield bucket("bucket, all or none,", rate, kept, kept / 2, next(lasting), refuses="all or none")  # fmt: skip
-            yield bucket("bucket, $batch refused,", rate, kept, kept / 2, next(lasting), refuses="the $batch")  # fmt: skip
             yield bucket("bucket, another takes half,", rate, kept, kept / 2, 60, shared=True)
             for factor in (0.5, 2):
                 yield bucket(f"bucket, {factor:g} times from half-way,", rate, kept, 0, 60, changes_at=30, next_rate=factor * rate)  # fmt: skip
@@ -402,19 +392,19 @@ def matrix() -> Iterator[Cell]:
 
 
 def random_cells(count: int = 150, seed: int = 21) -> Iterator[Cell]:
-    """Combinations drawn at random. No constant of the pace was chosen by this seed."""
+    """Combinations drawn at random. No constant of the rate limiter was chosen by this seed."""
     draw = random.Random(seed)
 
     def between(low: float, high: float) -> float:
         return float(low * (high / low) ** draw.random())
 
-    told: tuple[Told, ...] = ("rounded up", "exact", "nothing", "a date", "10 s")
+    forms: tuple[RetryAfter, ...] = ("rounded up", "exact", "missing", "a date", "10 s")
     for _ in range(count):
         rate, latency, seconds = between(5, 1000), between(0.02, 0.5), between(5, 600)
         kept = between(10, 10 * rate + 20)
         more: dict[str, Any] = {"latency": latency, "listing": 10 * draw.random()}
-        more["told"] = draw.choice(told)
-        if more["told"] == "10 s":
+        more["retry_after"] = draw.choice(forms)
+        if more["retry_after"] == "10 s":
             seconds = max(seconds, 120.0)  # else one such wait is most of the drain
         kind = draw.random()
         if kind < 0.15:
@@ -422,7 +412,7 @@ def random_cells(count: int = 150, seed: int = 21) -> Iterator[Cell]:
             yield draw.choice(list(window(limit, max(10.0, limit / rate), **more)))
             continue
         if kind < 0.35:
-            more["refuses"] = draw.choice(("all or none", "the $batch"))
+            more["refuses"] = "all or none"
         elif kind < 0.45:
             more["costs"] = 1
         elif kind < 0.55:
@@ -444,17 +434,8 @@ def figures(title: str, results: Sequence[Result]) -> dict[str, Any]:
     return {
         f"{len(results)} {title}: drain over the bound, median / p90 / worst": f"{statistics.median(ratios):.3f} / {p90:.2f} / {ratios[-1]:.2f}",
         "  worst where the bucket holds two batches": round(two, 2),
-        "  over 1.25 / not finished / told waits broken": f"{sum(ratio > 1.25 for ratio in ratios)} / {unfinished} / {sum(result.broken_waits for result in results)}",
+        "  over 1.25 / not finished / waits broken": f"{sum(ratio > 1.25 for ratio in ratios)} / {unfinished} / {sum(result.broken_waits for result in results)}",
         "  answers of 429, median": f"{refused:.1%}",
-    }
-
-
-def measure() -> dict[str, Any]:
-    return figures("limiters", [run_seeds(cell) for cell in matrix()]) | {
-        f"random {name.strip()}" if name.startswith("  ") else name: value
-        for name, value in figures(
-            "random limiters", [run(cell, 1) for cell in random_cells()]
-        ).items()
     }
 
 

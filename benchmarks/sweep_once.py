@@ -2,38 +2,60 @@
 
     python -m benchmarks.sweep_once
 
-Settings come from the environment; THROTTLE is what the emulated Graph is set to just before the
-first POST. Prints the report, the peak memory, the calls to Table Storage, and how long after the
-first POST the last 202 came.
+Runs the timer function as the worker does, with settings from the environment. THROTTLE is what the
+emulated Graph is set to just before the first reprocess. Prints the report, the peak memory, and
+the calls to Table Storage.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import azure.functions as func
+import requests
 from azure.core.pipeline.transport import RequestsTransport
 
-import attempts
-import settings
 from benchmarks.peers.job import peak_mib
 from emulator.run import ask
-from graph import Accepted, Graph, GraphError
-from reprocess_timer.sweep import Sweep
+from reprocess_timer import blueprint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from deadline import Deadline
-    from settings import Settings
+FUNCTION, FINISHED = "sweep", "sweep finished"
 
 
-def throttle(graph_url: str | None) -> None:
-    if wanted := os.environ.get("THROTTLE"):
-        body = json.dumps({"throttle": json.loads(wanted)}).encode()
-        ask(f"{graph_url}/control/settings", {"X-Emulator-Control": "local"}, "PATCH", body)
+class Report(logging.Handler):
+    """Keeps the report, which the sweep logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: dict[str, Any] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if f'"{FINISHED}"' in message:
+            self.fields = json.loads(message)
+
+
+def throttle_at_first_reprocess() -> None:
+    """Set THROTTLE just before a reprocess is sent for the first time, alone or in a `$batch`."""
+    waiting = [body] if (body := os.environ.get("THROTTLE")) else []
+    plain = requests.Session.send
+
+    def send(self: requests.Session, request: requests.PreparedRequest, **rest: Any) -> Any:
+        if waiting and "/reprocess" in f"{request.url} {request.body!r}":
+            url = f"{os.environ['GRAPH_ENDPOINT']}/control/settings"
+            wanted = json.dumps({"throttle": json.loads(waiting.pop())}).encode()
+            ask(url, {"X-Emulator-Control": "local"}, "PATCH", wanted)
+        return plain(self, request, **rest)
+
+    requests.Session.send = send  # type: ignore[method-assign]
 
 
 def count_table_calls() -> list[str]:
@@ -49,38 +71,28 @@ def count_table_calls() -> list[str]:
     return calls
 
 
-class Timed(Graph):
-    """Notes when the first POST is begun and the last acceptance comes."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.endpoint = settings.graph_endpoint
-        self.first = self.last = 0.0
-
-    def reprocess_each(
-        self, request_ids: Sequence[str], deadline: Deadline, *, batched: bool
-    ) -> list[Accepted | GraphError]:
-        if not self.first:
-            throttle(self.endpoint)
-            self.first = time.perf_counter()
-        outcomes = super().reprocess_each(request_ids, deadline, batched=batched)
-        if any(isinstance(one, Accepted) for one in outcomes):
-            self.last = time.perf_counter()
-        return outcomes
+def timer_function() -> Callable[..., None]:
+    app = func.FunctionApp()
+    app.register_functions(blueprint)
+    functions = {one.get_function_name(): one for one in app.get_functions()}
+    function: Callable[..., None] = functions[FUNCTION].get_user_function()
+    return function
 
 
 def main() -> None:
-    ours = Timed(settings.current())
+    report = Report()
+    logging.basicConfig(level=logging.INFO, handlers=[report])
+    sweep = timer_function()
+    throttle_at_first_reprocess()
     table_calls = count_table_calls()
     started = time.perf_counter()
-    report = Sweep(ours, attempts.shared(), settings.current()).run()
+    sweep(SimpleNamespace(past_due=False), SimpleNamespace(invocation_id="benchmark"))
     measured = {
         "whole": time.perf_counter() - started,
         "tableCalls": table_calls,
-        "posting": ours.last - ours.first,
         "mib": peak_mib(),
     }
-    print(json.dumps(report.fields() | {"problem": report.problem} | measured))
+    print(json.dumps(report.fields | measured))
 
 
 if __name__ == "__main__":

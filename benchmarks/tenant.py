@@ -1,4 +1,4 @@
-"""A tenant to measure on: the app beside an emulated Graph, what a run needs to reach them, and counts.
+"""The tenant that is measured: the app beside an emulated Graph, failed requests, and counts.
 
 Not for: measuring. The emulated Graph and the app are processes of their own.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from emulator.run import APP, Local, ask
 from scripts.packages import pins
 
-SDK_HOME = APP / ".bench"  # msgraph-sdk and what draws charts, in an environment of their own
+SDK_HOME = APP / ".bench"  # msgraph-sdk, in an environment of its own
 NO_TIMER = {"SWEEP_SCHEDULE": "0 0 0 1 1 *"}  # the app's own sweep would join in
 OPERATIONS = ("list", "read", "reprocess", "batch")
 
@@ -26,9 +26,11 @@ def sdk_python() -> Path:
     python, stamp = SDK_HOME / "bin" / "python", SDK_HOME / "installed"
     requirements = APP / "benchmarks" / "requirements.txt"
     if not stamp.exists() or stamp.read_text() != requirements.read_text():
+        print(f"Installing msgraph-sdk into {SDK_HOME.name} (once, 450 MB) ...")
         subprocess.run([sys.executable, "-m", "venv", "--clear", SDK_HOME], check=True)
-        pinned = pins((APP / "requirements-dev.txt").read_text())
-        pinned |= pins((APP / "requirements.txt").read_text())
+        pinned: dict[str, str] = {}
+        for name in ("requirements-dev.txt", "requirements-run.txt", "requirements.txt"):
+            pinned |= pins((APP / name).read_text())
         constraints = SDK_HOME / "constraints.txt"
         constraints.write_text("".join(f"{name}=={at}\n" for name, at in pinned.items()))
         options = [
@@ -45,21 +47,26 @@ def sdk_python() -> Path:
 
 
 def generated(count: int) -> Local:
-    """Return an app whose emulated Graph has this many failed requests, all of them due.
-
-    They are of all kinds, with a few documented ones beside; not all get delivered when asked.
-    """
+    """Return an app whose emulated Graph has this many due requests, delivered as soon as asked."""
     options: tuple[str, ...] = ("--requests", str(count), "--all-failed", "--delivery-seconds", "0")
     options += ("--stale-seconds", "0", "--page-size", "100")
     return Local(settings=NO_TIMER, graph_options=options)
 
 
 def fill(local: Local, count: int) -> None:
-    """Leave nothing in a tenant but failed requests that will be delivered when asked."""
+    """Make a tenant of failed requests only, which are delivered as soon as asked."""
     local.control("DELETE", "requests")
     local.control("PATCH", "settings", {"deliverySeconds": 0, "staleSeconds": 0, "pageSize": 100})
     ids = [str(uuid.UUID(int=0xB << 124 | 4 << 76 | 8 << 60 | n)) for n in range(count)]
     local.control("POST", "requests", {"requests": [{"id": one} for one in ids]})
+
+
+def failing(local: Local, count: int) -> list[str]:
+    """Add failed requests, whose delivery takes an hour when asked; return their ids."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    local.control("PATCH", "settings", {"deliverySeconds": 3600})
+    local.control("POST", "requests", {"requests": [{"id": one} for one in ids]})
+    return ids
 
 
 def environment(local: Local, **settings: str) -> dict[str, str]:

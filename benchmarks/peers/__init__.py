@@ -1,1 +1,1 @@
-"""What others do about failed deliveries, each written the way its users write it. Not for: us."""
+"""Ways to have failed requests reprocessed, each as its users write it, and Redeliver's own routes."""

@@ -1,9 +1,9 @@
-"""What every contender is told, and what it prints.
+"""The arguments of every contender, and the result that it prints.
 
     python -m benchmarks.peers.<contender> [its own arguments] <root> <credential> <seconds>
 
-A contender lists what has failed at `root` and has it reprocessed. It starts no new request when
-its posting has lasted `seconds`; what it left untried is not counted as tried.
+A contender lists the failed requests at `root` and has them reprocessed. It starts no new request
+when its posting has lasted `seconds`; a request that was not started does not count as tried.
 Not for: how a contender works.
 """
 
@@ -13,11 +13,12 @@ import contextlib
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PATH = "/v1.0/identityGovernance/entitlementManagement/assignmentRequests"
 FILTER = "(state eq 'deliveryFailed' or state eq 'partiallyDelivered')"
@@ -32,11 +33,23 @@ class Job:
         self.began = self.listed = time.perf_counter()
         self.each: list[tuple[float, float]] = []
 
-    def post(self) -> None:
-        """Say that the list is there and posting begins."""
+    def post_each(self, post: Callable[[str], bool], ids: Iterable[str], at_once: int = 1) -> None:
+        """Post so many at once while there is time; print the result."""
+
+        def timed(request_id: str) -> bool | None:
+            if self.is_over():
+                return None
+            with self.timed():
+                return post(request_id)
+
+        self.start_posting()
+        with ThreadPoolExecutor(at_once) as pool:
+            self.report(list(pool.map(timed, ids)))
+
+    def start_posting(self) -> None:
         self.listed = time.perf_counter()
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         return time.perf_counter() - self.listed > self.seconds
 
     @contextlib.contextmanager
@@ -63,6 +76,6 @@ class Job:
 
 
 def peak_mib() -> float:
-    """Return this program's own peak memory; that of getrusage may be of who started it."""
+    """Return the peak memory of this program; getrusage may return that of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

@@ -1,26 +1,23 @@
 """A sequential `requests` loop, as in a runbook.
 
-When told to wait it waits so long and tries again, three times at most, as the scripts do that
-are published for Graph's throttling. A loop without this is as fast and loses what is refused.
+It waits as `Retry-After` says and tries again, three times at most, as the scripts do that are
+published for Graph's throttling. A loop without this is as fast, and loses what is refused.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Any
 
 import requests
 
 from benchmarks.peers.job import FILTER, PATH, Job
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 RETRIES = 3
 
 
 def failed(session: requests.Session, root: str) -> list[str]:
-    """List the ids of what has failed, page after page."""
+    """List the ids of the failed requests, page after page."""
     url, ids = f"{root}{PATH}?$filter={FILTER}", []
     while url:
         page = called(session, "GET", url).json()
@@ -29,34 +26,25 @@ def failed(session: requests.Session, root: str) -> list[str]:
     return ids
 
 
-def called(session: requests.Session, method: str, url: str) -> requests.Response:
+def called(session: requests.Session, method: str, url: str, **body: Any) -> requests.Response:
     for _ in range(RETRIES):
-        answer = session.request(method, url)
+        answer = session.request(method, url, **body)
         if answer.status_code not in {429, 503}:
             return answer
         time.sleep(float(answer.headers.get("Retry-After", "5")))
-    return session.request(method, url)
-
-
-def post_each(job: Job, session: requests.Session, urls: Iterable[str]) -> None:
-    """POST to each, one after the other, while there is time; and report."""
-    outcomes = []
-    job.post()
-    for url in urls:
-        if job.over():
-            break
-        with job.timed():
-            answer = called(session, "POST", url)
-        outcomes.append(answer.status_code == 202)
-    job.report(outcomes)
+    return session.request(method, url, **body)
 
 
 def main() -> None:
     job = Job()
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {job.credential}"
-    ids = failed(session, job.root)
-    post_each(job, session, (f"{job.root}{PATH}/{one}/reprocess" for one in ids))
+
+    def post(request_id: str) -> bool:
+        url = f"{job.root}{PATH}/{request_id}/reprocess"
+        return called(session, "POST", url).status_code == 202
+
+    job.post_each(post, failed(session, job.root))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
-"""Microsoft's msgraph-sdk, one call after the other or several at once.
+"""Microsoft's msgraph-sdk, twenty calls at once.
 
-    python -m benchmarks.peers.sdk <at once> <root> <credential> <seconds>
-
-The SDK itself waits as told and tries again, three times. Its import is not counted: a
-long-running script pays it once.
+The SDK itself waits as `Retry-After` says and tries again, three times. Its import is not counted:
+a long-running program pays it once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 from kiota_abstractions.base_request_configuration import RequestConfiguration
@@ -21,11 +18,12 @@ from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 
 from benchmarks.peers.job import FILTER, Job
 
+AT_ONCE = 20
 QUERY = builder.AssignmentRequestsRequestBuilder.AssignmentRequestsRequestBuilderGetQueryParameters
 
 
 class Token:
-    """Gives the token without asking anybody."""
+    """Adds a token that is there already."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -34,7 +32,7 @@ class Token:
         request.headers.try_add("Authorization", f"Bearer {self.token}")
 
 
-async def run(job: Job, at_once: int) -> None:
+async def run(job: Job) -> None:
     adapter = GraphRequestAdapter(Token(job.credential))
     adapter.base_url = f"{job.root}/v1.0"
     client = GraphServiceClient(request_adapter=adapter)
@@ -44,22 +42,23 @@ async def run(job: Job, at_once: int) -> None:
     while page.odata_next_link:
         page = await requests.with_url(page.odata_next_link).get()
         ids += [request.id for request in page.value]
-    gate = asyncio.Semaphore(at_once)
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    async def reprocess(one: str) -> bool | None:
+    async def reprocess(request_id: str) -> bool | None:
         async with gate:
-            if job.over():
+            if job.is_over():
                 return None
+            one = requests.by_access_package_assignment_request_id(request_id)
             with job.timed():
                 try:
-                    await requests.by_access_package_assignment_request_id(one).reprocess.post()
+                    await one.reprocess.post()
                 except ODataError:
                     return False
                 return True
 
-    job.post()
+    job.start_posting()
     job.report(await asyncio.gather(*map(reprocess, ids)))
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Job(), int(sys.argv[1])))
+    asyncio.run(run(Job()))

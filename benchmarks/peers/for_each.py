@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
@@ -34,8 +33,8 @@ def main() -> None:
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE))
     session.headers["Authorization"] = f"Bearer {job.credential}"
 
-    def post(one: str) -> bool:
-        url = f"{job.root}{PATH}/{one}/reprocess"
+    def post(request_id: str) -> bool:
+        url = f"{job.root}{PATH}/{request_id}/reprocess"
         answer = session.post(url)
         for retry in range(1, RETRIES + 1):
             if answer.status_code not in {408, 429} and answer.status_code < 500:
@@ -44,16 +43,7 @@ def main() -> None:
             answer = session.post(url)
         return answer.status_code == 202
 
-    def reprocess(one: str) -> bool | None:
-        if job.over():
-            return None
-        with job.timed():
-            return post(one)
-
-    ids = failed(session, job.root)
-    job.post()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        job.report(list(pool.map(reprocess, ids)))
+    job.post_each(post, failed(session, job.root), AT_ONCE)
 
 
 if __name__ == "__main__":
