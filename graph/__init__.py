@@ -1,11 +1,10 @@
-"""The one road to Microsoft Graph, for both triggers. Nothing else in the app talks to Graph.
+"""Calls to Microsoft Graph, for both triggers. Nothing else in the app talks to Graph.
 
-Read errors.py first, then calls.py; the other files are what calls.py uses.
+Read outcome.py first, then calls.py, then client.py.
 """
 
 from graph.calls import Accepted, Graph, shared
-from graph.errors import (
-    BatchNotAccepted,
+from graph.outcome import (
     GraphDenied,
     GraphError,
     GraphFailed,
@@ -14,21 +13,4 @@ from graph.errors import (
     GraphTimeout,
     RequestNotFound,
 )
-from graph.request import DetailedRequest, Request, timestamp
-
-__all__ = [
-    "Accepted",
-    "BatchNotAccepted",
-    "DetailedRequest",
-    "Graph",
-    "GraphDenied",
-    "GraphError",
-    "GraphFailed",
-    "GraphRefused",
-    "GraphThrottled",
-    "GraphTimeout",
-    "Request",
-    "RequestNotFound",
-    "shared",
-    "timestamp",
-]
+from graph.request import Request, timestamp

@@ -1,0 +1,236 @@
+"""graph/outcome.py: which error a status or an exception is, what it says, and what headers say."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ReadTimeoutError
+
+import graph
+from graph.outcome import (
+    REMEDIES,
+    WRITE_ROLE,
+    Answer,
+    error_from,
+    error_of,
+    http_date,
+    likely_cause,
+    read_body,
+    retry_after,
+)
+from tests.support.scripted_transport import NOW
+
+FAILED, DENIED, THROTTLED, REFUSED = (
+    graph.GraphFailed,
+    graph.GraphDenied,
+    graph.GraphThrottled,
+    graph.GraphRefused,
+)
+CODED = {"error": {"code": "C", "message": "M"}}
+
+
+def date(at):
+    return at.strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+def error(status, body=None, **headers):
+    return error_of(Answer(status, headers, body, NOW, "c-1"), NOW)
+
+
+@pytest.mark.parametrize(("status", "kind", "wait", "unknown"), [
+    (300, FAILED, None, False),
+    (302, FAILED, None, False),
+    (400, REFUSED, None, False),
+    (401, DENIED, None, False),
+    (403, DENIED, None, False),
+    (404, graph.RequestNotFound, None, False),
+    (409, REFUSED, None, False),
+    (429, THROTTLED, 7.0, False),
+    (499, REFUSED, None, False),
+    (500, FAILED, 7.0, True),
+    (501, FAILED, None, True),
+    (502, FAILED, 7.0, True),
+    (503, THROTTLED, 7.0, True),
+    (504, FAILED, 7.0, True),
+])  # fmt: skip
+def test_what_a_status_means(status, kind, wait, unknown):
+    """And whether Graph's wait counts, and whether it may have carried out the call."""
+    found = error(status, CODED, **{"retry-after": "7", "request-id": "g-1"})
+
+    assert (kind, status, "C", wait, unknown, "g-1", "c-1") == (
+        type(found),
+        found.status,
+        found.code,
+        found.retry_after,
+        found.outcome_unknown,
+        found.graph_request_id,
+        found.client_request_id,
+    )
+    redirected = "Graph answered with a redirect, which was not followed"
+    assert (redirected if status < 400 else "M") == found.detail
+
+
+def test_a_404_without_a_code_is_the_path_and_not_the_request():
+    """Graph's words are kept (https://github.com/microsoftgraph/msgraph-sdk-powershell/issues/2505)."""
+    words = "No HTTP resource was found that matches the request URI 'https://x.example/api'."
+    found = error(404, {"error": {"code": "", "message": words}})
+
+    assert found.detail.startswith(f"{words} Graph does not know the path: ")
+    assert (FAILED, False) == (type(found), found.outcome_unknown)
+
+
+@pytest.mark.parametrize(("body", "code", "detail"), [
+    ({"error": {"code": "C" * 101, "message": "M" * 501}}, "C" * 100, "M" * 500),
+    ({"error": {"code": "UnknownError", "message": ""}}, "UnknownError", "Graph answered HTTP 400"),
+    ({"error": "no object"}, "", "Graph answered HTTP 400"),
+    ("no object", "", "Graph answered HTTP 400"),
+])  # fmt: skip
+def test_graphs_words_are_kept_as_far_as_a_log_line_has_room(body, code, detail):
+    found = error(400, body)
+
+    assert (code, detail) == (found.code, found.detail)
+
+
+UNREACHED = requests.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, "refused")))
+
+
+@pytest.mark.parametrize(("raised", "kind", "detail", "unknown"), [
+    (UNREACHED, FAILED, "Graph could not be reached", False),
+    (requests.ConnectionError(NewConnectionError(None, "refused")), FAILED, "Graph could not be reached", False),
+    (requests.ConnectTimeout(), graph.GraphTimeout, "Graph gave no answer in time", False),
+    (requests.ReadTimeout(), graph.GraphTimeout, "Graph gave no answer in time", True),
+    (requests.ConnectionError(ReadTimeoutError(None, "/", "streamed")), graph.GraphTimeout, "Graph gave no answer in time", True),
+    (requests.exceptions.InvalidURL(), FAILED, "Graph could not be reached", False),
+    (
+        requests.ConnectionError(
+            MaxRetryError(
+                None, "/", NewConnectionError(None, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+            )
+        ),
+        FAILED,
+        "Graph's certificate could not be verified",
+        False,
+    ),
+    (requests.exceptions.SSLError(MaxRetryError(None, "/", ssl.SSLEOFError("EOF"))), FAILED, "the connection to Graph broke before its answer came", True),
+    (requests.ConnectionError("reset"), FAILED, "the connection to Graph broke before its answer came", True),
+], ids=str)  # fmt: skip
+def test_what_a_broken_connection_means(raised, kind, detail, unknown):
+    """Only what cannot have left was never sent: TLS may break after the call went through."""
+    found = error_from(raised, "c-1")
+
+    assert (kind, detail, None, unknown, "c-1") == (
+        type(found),
+        found.detail,
+        found.status,
+        found.outcome_unknown,
+        found.client_request_id,
+    )
+
+
+THEIRS = NOW - timedelta(hours=2)  # Graph's clock
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({}, None),
+    ({"retry-after": "7"}, 7.0),
+    ({"retry-after": "0.5"}, 0.5),
+    ({"retry-after": "2.128"}, 2.128),
+    ({"retry-after": " 2 , 3.5 "}, 3.5),
+    ({"retry-after": date(THEIRS + timedelta(seconds=9)), "date": date(THEIRS)}, 9.0),
+    ({"retry-after": date(NOW + timedelta(seconds=9))}, 9.0),
+    ({"retry-after": date(NOW + timedelta(seconds=9)), "date": "Thu, 01 Jan 1970 00:00:00 GMT"}, 9.0),
+    ({"retry-after": date(NOW)}, None),
+    *(({"retry-after": text}, None) for text in ("", "0", "soon", "-5", "nan", "inf", "1,x")),
+])  # fmt: skip
+def test_retry_after_is_read_in_every_form(headers, seconds):
+    """Integer, decimal, list and HTTP date; None where it says nothing of use."""
+    assert seconds == retry_after(headers, NOW)
+
+
+def test_an_http_date_is_a_time_of_any_zone_that_can_be_right():
+    """`-0000` is UTC; years before 2015 stand for none."""
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    texts = ("Tue, 24 Nov 2026 12:00:00 -0000", "Tue, 24 Nov 2026 13:00:00 +0100")
+
+    assert [noon] * 2 == [http_date(one) for one in texts]
+    assert http_date("Thu, 01 Jan 2015 00:00:00 GMT")
+    assert http_date("Wed, 31 Dec 2014 23:59:59 GMT") is None
+
+
+# -- what an error says --
+
+
+def test_an_error_is_told_in_a_sentence_and_in_a_log_line():
+    """What is not known is left out of the one, and None in the other."""
+    ids = {"graph_request_id": "g-1", "client_request_id": "c-1"}
+    known = graph.GraphRefused("No.", status=400, code="C", **ids)
+    unknown = graph.GraphFailed("gone")
+
+    assert ["No (HTTP 400 C)", "gone", "No (HTTP 500)"] == [
+        known.summary,
+        unknown.summary,
+        graph.GraphFailed("No.", status=500).summary,
+    ]
+    names = ("graphStatus", "graphErrorCode", "detail", "graphRequestId", "clientRequestId")
+    assert [
+        dict(zip(names, (400, "C", "No.", "g-1", "c-1"), strict=True)),
+        dict(zip(names, (None, None, "gone", None, None), strict=True)),
+    ] == [known.fields(), unknown.fields()]
+    assert "No." == str(known)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome_unknown", "never_sent"),
+    [(None, False, True), (None, True, False), (400, False, False), (503, True, False)],
+)
+def test_a_call_was_never_sent_when_graph_did_not_answer_and_cannot_have_acted(
+    status, outcome_unknown, never_sent
+):
+    error = graph.GraphFailed("x", status=status, outcome_unknown=outcome_unknown)
+
+    assert never_sent is error.never_sent
+
+
+@pytest.mark.parametrize(("status", "code", "roles", "scoped", "cause"), [
+    (401, "InvalidAuthenticationToken", [], False, "token"),
+    (403, "NoLicense", [], True, "licence"),
+    (403, "UnAuthorized", [], False, "permission"),
+    (403, "UnAuthorized", [], True, "role scope"),
+    (403, "UnAuthorized", [WRITE_ROLE], False, "licence"),
+])  # fmt: skip
+def test_what_a_denial_lacks(status, code, roles, scoped, cause):
+    """With the permission in the token it is not the access package: a licence, or patience."""
+    assert cause == likely_cause(status, code, roles, scoped=scoped)
+    assert cause in REMEDIES
+    assert ["token", "permission"] == [error(one).likely_cause for one in (401, 403)]
+
+
+def test_a_denial_says_what_to_do_about_it():
+    """It is the identity's unless Graph answered."""
+    denied = graph.GraphDenied("no")
+    assert "AZURE_CLIENT_ID" in denied.remedy
+
+    denied.likely_cause = "licence"
+    assert "not arrived yet" in denied.remedy
+    assert "access package" not in denied.remedy
+
+
+class Broken:
+    """An answer whose body breaks while it is read."""
+
+    def __init__(self, status):
+        self.status_code = status
+
+    @property
+    def content(self):
+        assert self.status_code != 302, "the body of a redirect is not read"
+        raise requests.exceptions.ChunkedEncodingError("broke")
+
+
+def test_a_body_that_breaks_spoils_a_success_only():
+    assert [None, None] == [read_body(Broken(status)) for status in (302, 400)]
+    with pytest.raises(requests.RequestException):
+        read_body(Broken(202))
