@@ -1,0 +1,132 @@
+"""A Graph that answers what a test says, by a clock that only waits move.
+
+For: the rules of reprocessing/. Not for: Graph's protocol (tests against the emulator).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from attempt_store import AttemptStore
+from deadline import Deadline
+from graph import (
+    Accepted,
+    GraphDenied,
+    GraphFailed,
+    GraphRefused,
+    GraphThrottled,
+    GraphTimeout,
+    Request,
+    RequestNotFound,
+)
+from table import InMemoryRows
+
+START = datetime(2026, 8, 20, 12, tzinfo=UTC)
+ID = str(uuid.UUID(int=1))
+FAILED_AT = START - timedelta(hours=1)
+
+SERVER_ERROR = GraphFailed("failing", status=500, code="UnknownError", outcome_unknown=True)
+SILENCE = GraphTimeout("silent", outcome_unknown=True)
+BUSY = GraphThrottled("busy", status=503, retry_after=4.0, outcome_unknown=True)
+WAIT = GraphThrottled("wait", status=429, retry_after=3.0)
+WAIT_LONG = GraphThrottled("wait", status=429, retry_after=300.0)
+REFUSED = GraphRefused("locked by an administrator", status=400, code="Locked")
+DENIED = GraphDenied("denied", status=403)
+NO_TOKEN = GraphDenied("the identity was refused a token")
+UNREACHABLE = GraphFailed("unreachable")
+WRONG_PATH = GraphFailed("No HTTP resource was found", status=404)
+NOT_FOUND = RequestNotFound("there is no such request", status=404, code="NotFound")
+
+
+class Clock:
+    """Virtual time: our clock, and one that only goes forward."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+    def now(self):
+        return START + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds):
+        self.seconds += max(0.0, seconds)
+
+    def deadline(self, seconds=60.0):
+        return Deadline(seconds, self)
+
+
+class ScriptedGraph:
+    """Answers reprocess calls with `answers` in their order, then with acceptances.
+
+    `states`: what reads show, the last one from then on; an error is an answer, too. `on_send` runs
+    before each send. Each send takes `send_seconds`.
+    """
+
+    def __init__(self, clock, *answers, states=("deliveryFailed",), completed_at=FAILED_AT):
+        self.clock, self.answers, self.states = clock, list(answers), list(states)
+        self.completed_at = completed_at
+        self.sent, self.reads = [], 0
+        self.left, self.send_left = [], []  # seconds left of the deadline of each read and send
+        self.send_seconds = 0.1
+        self.on_send = lambda: None
+
+    def now(self):
+        return self.clock.now()
+
+    def sleep(self, seconds):
+        self.clock.sleep(seconds)
+
+    def reprocess_each(self, ids, deadline):
+        left = deadline.left()
+        self.send_left.append(left)
+        self.on_send()
+        self.sent.append((self.clock.seconds, list(ids)))
+        outcomes = []
+        for _ in ids:
+            answer = self.answers.pop(0) if self.answers else self.accepted()
+            outcomes.append(answer)
+        silent = any(isinstance(one, GraphTimeout) for one in outcomes)
+        self.clock.sleep(left if silent else self.send_seconds)
+        return outcomes
+
+    def accepted(self):
+        return Accepted(self.clock.now(), "graph-request-id", "client-request-id")
+
+    def read_each(self, ids, deadline):
+        self.reads += 1
+        self.left.append(deadline.left())
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return [state if isinstance(state, Exception) else self.request(one, state) for one in ids]
+
+    def request(self, request_id, state):
+        """A Request that shows a state; one that has a time in it failed again then."""
+        state, _, again = state.partition(" ")
+        completed = self.clock.now() if again else self.completed_at
+        return Request(request_id, state, "userAdd", completed, read_at=self.clock.now())
+
+    def read(self, request_id, deadline):
+        (outcome,) = self.read_each([request_id], deadline)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return replace(outcome, id=request_id)
+
+
+class Rows(InMemoryRows):
+    """Rows in memory that are never asked without a deadline."""
+
+    def read(self, request_id, deadline):
+        assert deadline.left() >= 0
+        return super().read(request_id, deadline)
+
+    def write(self, changes, deadline):
+        assert deadline.left() >= 0
+        return super().write(changes, deadline)
+
+
+def memory_store(clock, rows=None):
+    """An attempt store in memory, by this clock."""
+    return AttemptStore(Rows() if rows is None else rows, clock.now)

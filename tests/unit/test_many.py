@@ -1,0 +1,381 @@
+"""reprocessing/many.py: a batch is claimed, sent, recorded and settled, in virtual time."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import timedelta
+
+import pytest
+from azure.core.exceptions import AzureError
+
+from attempts import Decision, Outcome
+from reprocessing.many import Context, Due, read_many, reprocess_many
+from reprocessing.rate_limiter import RateLimiter
+from tests.support.inline import inline_workers
+from tests.support.scripted_graph import (
+    DENIED,
+    NOT_FOUND,
+    REFUSED,
+    SERVER_ERROR,
+    START,
+    UNREACHABLE,
+    WAIT,
+    WAIT_LONG,
+    WRONG_PATH,
+    Clock,
+    ScriptedGraph,
+    memory_store,
+)
+
+IDS = [str(uuid.UUID(int=n)) for n in range(1, 200)]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(clock):
+    return memory_store(clock)
+
+
+def context(graph, store, seconds=600.0, size=20, progress=lambda *_: None):
+    clock = graph.clock
+    deadline, end = clock.deadline(seconds), clock.deadline(seconds + 50)
+    limiter = RateLimiter(1, size, clock)
+    workers = inline_workers(clock.sleep)
+    return Context(graph, store, limiter, deadline, end, clock, progress, workers)
+
+
+def reprocess(graph, store, count, **more):
+    """Reprocess the first so many requests, as they are recorded now."""
+    records = [store.read(one, graph.clock.deadline(1.0)) for one in IDS[:count]]
+    return reprocess_many(context(graph, store, **more), [Due(one) for one in records], "sweep")
+
+
+def outcomes(store, clock, count):
+    return [store.read(one, clock.deadline(1.0)).outcome for one in IDS[:count]]
+
+
+def test_every_outcome_is_counted_and_recorded(clock, store):
+    """Each of one call's requests for itself."""
+    graph = ScriptedGraph(clock, REFUSED, DENIED, WRONG_PATH, SERVER_ERROR)
+
+    result = reprocess(graph, store, 6)
+
+    counts = {"accepted": 2, "refused": 1, "denied": 1, "failed": 2}
+    assert counts == dict(result.counts)
+    expected = ["refused", "denied", "failed", "failed", "accepted", "accepted"]
+    assert expected == outcomes(store, clock, 6)
+    entry = store.read(IDS[0], clock.deadline(1.0)).history[0]
+    assert ("sweep", Outcome.REFUSED) == (entry.by, entry.outcome)
+    assert "locked by an administrator" in entry.words
+
+
+def test_what_graph_did_not_accept_is_logged_with_what_to_do(clock, store, caplog):
+    """Each request by its id, up to fifty of them; the counts have all."""
+    reprocess(ScriptedGraph(clock, REFUSED, DENIED, SERVER_ERROR), store, 3)
+
+    assert [
+        {"event": f"reprocess {what}", "requestId": IDS[n], "attempt": 1}
+        | ({"remedy": DENIED.remedy} if what == "denied" else {})
+        | {key: value for key, value in error.fields().items() if value}
+        for n, (what, error) in enumerate(
+            [("refused", REFUSED), ("denied", DENIED), ("failed", SERVER_ERROR)]
+        )
+    ] == [json.loads(message) for message in caplog.messages]
+    caplog.clear()
+    assert {"refused": 60} == reprocess(ScriptedGraph(clock, *[REFUSED] * 60), store, 60).counts
+    assert 50 == len(caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "stored"),
+    [
+        ("deliveryFailed", "failed", "failed"),
+        ("delivering", "accepted", "accepted"),
+        ("deliveryFailed again", "accepted", "accepted"),
+        (SERVER_ERROR, "unknown", "claimed"),
+        (NOT_FOUND, "unknown", "claimed"),
+    ],
+)
+def test_without_a_judging_answer_the_state_decides(clock, store, state, outcome, stored):
+    """It is read once, five seconds later, and nothing is sent again."""
+    graph = ScriptedGraph(clock, SERVER_ERROR, states=[state])
+
+    result = reprocess(graph, store, 1)
+
+    assert {outcome: 1} == dict(result.counts)
+    assert ([stored], 1) == (outcomes(store, clock, 1), len(graph.sent))
+    assert clock.seconds >= 5
+
+
+def test_what_is_throttled_is_released_and_claimed_anew(clock, store):
+    graph = ScriptedGraph(clock, WAIT, WAIT)
+
+    result = reprocess(graph, store, 2)
+
+    assert ({"accepted": 2}, 2) == (dict(result.counts), result.throttled)
+    (first, _), (second, _) = graph.sent
+    assert second - first >= 3
+
+
+def test_what_another_claimed_meanwhile_is_postponed(clock, store):
+    """Before it was claimed, and while it waited for Graph."""
+    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:2]]
+    graph = ScriptedGraph(clock, WAIT)
+    (taken,) = store.claim(records[:1], "another", clock.deadline(1.0))
+    sleep = clock.sleep
+
+    def meanwhile(seconds):
+        sleep(seconds)
+        (claimed,) = store.claim(
+            [store.read(IDS[1], clock.deadline(1.0))], "a", clock.deadline(1.0)
+        )
+        if claimed:
+            store.decide([Decision(claimed, Outcome.REFUSED)], clock.deadline(1.0))
+
+    graph.on_send = lambda: setattr(clock, "sleep", meanwhile)
+    result = reprocess_many(context(graph, store), [Due(one) for one in records], "sweep")
+
+    assert ({"postponed": 2}, 2) == (dict(result.counts), result.skipped)
+    assert [[IDS[1]]] == [ids for _, ids in graph.sent]
+    assert taken.record.claim_id == store.read(IDS[0], clock.deadline(1.0)).claim_id
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome", "sent_at"), [(39, "accepted", 39.0), (601, "postponed", None)]
+)
+def test_a_claim_that_took_too_long_is_released_before_it_is_sent(
+    clock, store, seconds, outcome, sent_at
+):
+    """Another may have taken it for abandoned, or time is up."""
+    claim, slow = store.claim, [seconds]
+
+    def claiming(*given):
+        claims = claim(*given)
+        clock.sleep(slow.pop() if slow else 0)
+        return claims
+
+    store.claim = claiming
+    graph = ScriptedGraph(clock)
+    result = reprocess(graph, store, 1)
+
+    assert ({outcome: 1}, None) == (dict(result.counts), result.error)
+    assert ([(sent_at, 30.0)] if sent_at else []) == [
+        (at, left) for (at, _), left in zip(graph.sent, graph.send_left, strict=True)
+    ]
+    stored = store.read(IDS[0], clock.deadline(1.0))
+    assert (outcome == "accepted", int(outcome == "accepted")) == (
+        bool(stored.claim_id), len(stored.history)
+    )  # fmt: skip
+
+
+def test_what_was_claimed_when_graph_asks_another_call_to_wait_is_released(clock, store):
+    """It is sent after the wait."""
+    graph = ScriptedGraph(clock)
+    run = context(graph, store)
+    claim, waits = store.claim, [30.0]
+
+    def claiming(*given):
+        if waits:
+            run.limiter.refused(run.limiter.sent(1), 0, waits.pop())
+        return claim(*given)
+
+    store.claim = claiming
+    result = reprocess_many(run, [Due(store.read(IDS[0], clock.deadline(1.0)))], "sweep")
+
+    assert {"accepted": 1} == dict(result.counts)
+    assert [30.0] == [at for at, _ in graph.sent]
+
+
+def test_a_release_that_the_table_does_not_take_postpones(clock, store):
+    """The claim may still stand."""
+    decide, lost = store.decide, [AzureError("away")]
+    store.decide = lambda *given: [lost.pop()] if lost else decide(*given)
+
+    result = reprocess(ScriptedGraph(clock, WAIT), store, 1)
+
+    assert ({"postponed": 1}, None) == (dict(result.counts), result.error)
+
+
+def test_when_one_of_a_call_cannot_be_claimed_the_others_are_released(clock, store):
+    claim = store.claim
+    store.claim = lambda *given: [claim(*given)[0], AzureError("away")]
+    graph = ScriptedGraph(clock)
+
+    result = reprocess(graph, store, 2)
+
+    assert ({"postponed": 2}, []) == (dict(result.counts), graph.sent)
+    assert isinstance(result.error, AzureError)
+    assert "" == store.read(IDS[0], clock.deadline(1.0)).claim_id
+
+
+def test_what_is_of_a_denied_access_package_goes_to_the_end(clock, store):
+    graph = ScriptedGraph(clock, *[DENIED] * 20)
+    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:60]]
+    due = [Due(one, "a" if n < 40 else "b") for n, one in enumerate(records)]
+
+    reprocess_many(context(graph, store), due, "sweep")
+
+    assert [IDS[:20], IDS[40:60], IDS[20:40]] == [ids for _, ids in graph.sent]
+
+
+def test_progress_is_told_for_each_step(clock, store):
+    """How many of how many, and how often Graph asked to wait."""
+    told = []
+    graph = ScriptedGraph(clock, WAIT)
+    run = context(graph, store, size=1, progress=lambda *given: told.append(given))
+    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:2]]
+
+    reprocess_many(run, [Due(one) for one in records], "sweep")
+    assert (("reprocess", 0, 2, 1), ("reprocess", 2, 2, 1)) == (told[0], told[-1])
+    graph.answers = [SERVER_ERROR]
+    reprocess_many(run, [Due(store.read(IDS[2], clock.deadline(1.0)))], "sweep")
+    assert ("settle", 1, 1, 0) == told[-1]
+    read_many(run, "read back", IDS[:3])
+    assert ("read back", 3, 3, 0) == told[-1]
+
+
+def test_three_fruitless_calls_stop_the_run(clock, store):
+    """What was not sent was not claimed."""
+    graph = ScriptedGraph(clock, *[DENIED] * 80)
+
+    result = reprocess(graph, store, 80)
+
+    assert ({"denied": 60, "postponed": 20}, DENIED) == (dict(result.counts), result.stop_reason)
+    assert [""] * 20 == outcomes(store, clock, 80)[60:]
+
+
+def test_what_is_throttled_again_and_again_is_postponed(clock, store):
+    """While others are accepted."""
+    graph = ScriptedGraph(clock)
+    send = graph.reprocess_each
+
+    def throttle_first(ids, deadline):
+        return [
+            WAIT if one == IDS[0] else a for one, a in zip(ids, send(ids, deadline), strict=True)
+        ]
+
+    graph.reprocess_each = throttle_first
+    result = reprocess(graph, store, 60)
+
+    assert {"accepted": 59, "postponed": 1} == dict(result.counts)
+    assert "" == outcomes(store, clock, 1)[0]
+
+
+def test_nothing_is_sent_after_the_deadline(clock, store):
+    """What was not sent was not claimed."""
+    graph = ScriptedGraph(clock)
+    graph.send_seconds = 6.0
+
+    result = reprocess(graph, store, 60, seconds=10)
+
+    assert {"accepted": 40, "postponed": 20} == dict(result.counts)
+    assert [""] * 20 == outcomes(store, clock, 60)[40:]
+
+
+def test_a_table_that_fails_ends_the_run(clock, store):
+    """Nothing is sent without a claim."""
+
+    class Failing:
+        def __init__(self):
+            self.claims = 0
+
+        def claim(self, records, by, deadline):
+            self.claims += 1
+            return store.claim(records, by, deadline) if self.claims == 1 else [AzureError("away")]
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+    graph = ScriptedGraph(clock)
+    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:40]]
+    result = reprocess_many(context(graph, Failing()), [Due(one) for one in records], "sweep")
+
+    assert {"accepted": 20, "postponed": 20} == dict(result.counts)
+    assert isinstance(result.error, AzureError)
+
+
+def test_a_send_ends_before_its_claim_may_be_taken_for_abandoned(clock, store):
+    """A slow table takes its time from the send, so that no other sends meanwhile."""
+    limits = []
+
+    class Slow:
+        def claim(self, records, by, deadline):
+            claims = store.claim(records, by, deadline)
+            clock.sleep(15)
+            return claims
+
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+    graph = ScriptedGraph(clock)
+    send = graph.reprocess_each
+    graph.reprocess_each = lambda ids, end: (limits.append(end.left()), send(ids, end))[1]
+    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:1]]
+    reprocess_many(context(graph, Slow()), [Due(one) for one in records], "sweep")
+
+    assert [23.0] == limits
+
+
+def test_outcomes_are_written_with_each_call(clock, store):
+    """So that a process that dies leaves only what was in flight without one."""
+    sizes = []
+    decide = store.decide
+    store.decide = lambda decisions, end: (sizes.append(len(decisions)), decide(decisions, end))[1]
+
+    reprocess(ScriptedGraph(clock), store, 50)
+
+    assert [20, 20, 10] == [one for one in sizes if one]
+
+
+def test_reading_many_leaves_out_what_cannot_be_read(clock, store, caplog):
+    """None: Graph has no such request. One line says how many, and why."""
+    graph = ScriptedGraph(clock, states=["delivered"])
+    answers = graph.read_each
+    graph.read_each = lambda ids, end: [*answers(ids, end)[:1], NOT_FOUND, SERVER_ERROR]
+
+    found = read_many(context(graph, store), "read back", IDS[:3])
+
+    assert {IDS[0]: "delivered", IDS[1]: None} == {
+        name: one and one.state for name, one in found.items()
+    }
+    line = {"event": "read-back incomplete", "missing": 1, "detail": SERVER_ERROR.summary}
+    assert [line] == [json.loads(message) for message in caplog.messages]
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "detail"),
+    [
+        (UNREACHABLE, 600, "unreachable"),
+        (WAIT_LONG, 10, "Graph asks to wait"),
+        ("delivered", -50, "there was no time left for it"),
+    ],
+)
+def test_why_nothing_could_be_read(clock, store, caplog, state, seconds, detail):
+    run = context(ScriptedGraph(clock, states=[state]), store, seconds)
+
+    assert {} == read_many(run, "read back", IDS[:2])
+    line = {"event": "read-back incomplete", "missing": 2, "detail": detail}
+    assert [line] == [json.loads(message) for message in caplog.messages]
+
+
+def test_reading_goes_on_where_some_are_denied(clock, store):
+    """Catalog roles may let the app read the others."""
+    graph = ScriptedGraph(clock, states=[DENIED])
+
+    assert {} == read_many(context(graph, store), "read back", IDS[:100])
+    assert 5 == graph.reads
+
+
+def test_an_acceptance_that_was_seen_by_reading_has_the_time_of_its_send(clock, store):
+    clock.sleep(100)
+    graph = ScriptedGraph(clock, SERVER_ERROR, states=["delivering"])
+
+    reprocess(graph, store, 1)
+
+    accepted_at = store.read(IDS[0], clock.deadline(1.0)).accepted_at
+    assert abs(accepted_at - START - timedelta(seconds=100)) <= timedelta(seconds=1)
