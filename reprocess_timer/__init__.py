@@ -5,13 +5,19 @@ Not for: what a sweep does (sweep.py).
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
+from typing import Any
+
 import azure.functions as func
 
-import attempts
+import attempt_store
 import graph
 import settings as app_settings
-from events import ERROR, INFO, event
-from reprocess_timer.sweep import Sweep
+from events import ERROR, INFO, event, invocation_began
+from planning.view import iso
+from reprocess_timer.sweep import run_sweep
+from schedule import next_sweep_at
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 
@@ -26,20 +32,22 @@ class SweepFailed(Exception):
 )
 def sweep(timer: func.TimerRequest, context: func.Context) -> None:
     """Run one sweep. Raises SweepFailed with one sentence that says what to do."""
+    invocation_began()
+    report = None
     try:
-        run = Sweep(graph.shared(), attempts.shared(), app_settings.current())
-        report = run.run()
+        settings = app_settings.current()
+        report = run_sweep(graph.shared(), attempt_store.for_sweeps(), settings)
+        problem = report.problem
     except app_settings.SettingsError as error:
         problem = f"the app is misconfigured: {error}"
-    else:
-        event(
-            INFO,
-            "sweep finished",
-            correlationId=context.invocation_id,
-            pastDue=bool(timer.past_due),
-            **report.fields(),
-        )
-        problem = report.problem
+    # None where SWEEP_SCHEDULE is wrong.
+    schedule = os.environ.get("SWEEP_SCHEDULE") or app_settings.sweep_schedule()
+    next_at = iso(next_sweep_at(schedule, datetime.now(UTC)))
+    common: dict[str, Any] = {"correlationId": context.invocation_id, "nextSweepAt": next_at}
+    if report:
+        past_due = bool(timer.past_due)
+        event(INFO, "sweep finished", **report.fields(), pastDue=past_due, **common)
+        common["sweepId"] = report.sweep_id
     if problem:
-        event(ERROR, "sweep failed", problem=problem, correlationId=context.invocation_id)
+        event(ERROR, "sweep failed", problem=problem, **common)
         raise SweepFailed(problem)
