@@ -1,9 +1,9 @@
 """The page of `GET /api/report`: one answer, put together from the files in `report/`.
 
-Not for: what the page shows or does. It holds no data: it fetches `/api/requests`, which stands
-behind the door. So anybody may load it, and nothing is built before it is deployed.
+Not for: what the page shows or does. It holds no data: it fetches `/api/requests`, which
+authenticates its caller. So the page is open to all, and nothing is built before it is deployed.
 
-The style and the scripts are put into the page, and the Content-Security-Policy allows these very
+The styles and the scripts are put into the page, and the Content-Security-Policy allows these very
 texts by their hashes and nothing else: no other script, no address but our own, no markup made of a
 text (`require-trusted-types-for`), no frame around it.
 """
@@ -13,27 +13,30 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import azure.functions as func
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+
+from reprocess_http import auth
 
 PARTS = Path(__file__).with_name("report")
+STYLES = ("style.css", "narrow.css")
 # In the order in which they need each other; together they are one script.
 SCRIPTS = (
-    "words.js",
-    "calls.js",
-    "rows.js",
-    "run.js",
-    "elements.js",
-    "table.js",
-    "charts.js",
-    "glance.js",
-    "panel.js",
-    "main.js",
-    "controls.js",
-)
+    "words.js", "times.js", "calls.js", "model.js", "view.js", "follow.js", "run.js",
+    "elements.js", "tip.js", "cells.js", "table.js", "causes.js", "charts.js", "glance.js",
+    "dialogs.js", "panel.js", "export.js", "main.js", "controls.js",
+)  # fmt: skip
+# How callers sign in is written here: the page offers only what works.
+SIGN_IN = 'data-sign-in=""'
+# Whole lines of comment in a script; they are not sent.
+COMMENTS = re.compile(r"^ *(//|/\*\*|\*( |/|$)).*\n", re.MULTILINE)
 STYLE_TAG, SCRIPT_TAG = "<style></style>", '<script type="module"></script>'
 HEADERS = {
     # A page from a cache would be older than the app that it talks to.
@@ -53,42 +56,52 @@ POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The page as it is sent, plain and packed, and what the browser may do with it."""
+    """The page as it is sent, with and without gzip, and what the browser may do with it."""
 
-    plain: bytes
-    packed: bytes
+    html: bytes
+    gzipped: bytes
     policy: str
 
 
 def answer(accept_encoding: str, correlation_id: str) -> func.HttpResponse:
     """Return the page; every answer carries the correlation id.
 
-    It is packed for a browser that takes it so: nothing in front of the app does that.
+    It is gzipped for a browser that accepts that: nothing in front of the app does it.
     """
-    page = _page()
-    is_packed = "gzip" in accept_encoding.lower()
+    page = _page(_sign_in())
+    is_gzipped = parse_accept_header(accept_encoding, Accept).quality("gzip") > 0
     return func.HttpResponse(
-        page.packed if is_packed else page.plain,
+        page.gzipped if is_gzipped else page.html,
         mimetype="text/html",
         charset="utf-8",
         headers={
             "x-correlation-id": correlation_id,
             "Content-Security-Policy": page.policy,
-            **({"Content-Encoding": "gzip"} if is_packed else {}),
+            **({"Content-Encoding": "gzip"} if is_gzipped else {}),
             **HEADERS,
         },
     )
 
 
 @cache
-def _page() -> Page:
-    """Return the page, which is made once."""
-    style, script = _read("style.css"), "\n".join(map(_read, SCRIPTS))
+def _page(sign_in: str) -> Page:
+    """Return the page for this way to sign in; it is put together once."""
+    style = "".join(map(_read, STYLES))
+    script = COMMENTS.sub("", "\n".join(map(_read, SCRIPTS)))
     text = _read("page.html").replace(STYLE_TAG, f"<style>{style}</style>")
+    text = text.replace(SIGN_IN, f'data-sign-in="{sign_in}"')
     text = text.replace(SCRIPT_TAG, f'<script type="module">{script}</script>')
-    plain = text.encode()
+    html = text.encode()
     policy = POLICY.format(script=_hash(script), style=_hash(style))
-    return Page(plain, gzip.compress(plain, mtime=0), policy)
+    return Page(html, gzip.compress(html, mtime=0), policy)
+
+
+def _sign_in() -> str:
+    """Return what callers sign in with: a function key, or an account where that is configured."""
+    if auth.LEVEL == "function":
+        return "key"
+    is_on = os.environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() in {"true", "1"}
+    return "account" if is_on else "none"
 
 
 def _read(name: str) -> str:

@@ -4,6 +4,7 @@ Not for: what the body says (webhook.py).
 
     Standard Webhooks   webhook-id, webhook-timestamp, webhook-signature: v1,<base64> ...
                         https://github.com/standard-webhooks/standard-webhooks/blob/main/spec
+                        Svix sends the same as svix-id, svix-timestamp, svix-signature
     GitHub              X-Hub-Signature-256: sha256=<hex>
     WebSub, Jira Cloud  X-Hub-Signature: sha256=<hex>   https://www.w3.org/TR/websub/#signing-content
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 TOLERANCE = 300  # seconds that a sender's clock, and the way here, may differ from ours
-LONGEST = 4096  # characters of a header; ten signatures are about 500
-STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
+MAX_HEADER = 4096  # characters; ten signatures are about 500
+STANDARD_PREFIXES = ("webhook", "svix")
 HUB = ("x-hub-signature-256", "x-hub-signature")
 _SHA1 = re.compile(r"sha1=[0-9a-f]{40}")
 
@@ -42,33 +43,43 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
 
     `headers` are found by lower-case name; `now` is in seconds since 1970. Raises InvalidSignature.
     """
-    standard = any(name in headers for name in STANDARD)
+    standard = [names for names in map(_standard_names, STANDARD_PREFIXES) if {*names} & {*headers}]
     hub = [name for name in HUB if name in headers]
     if HUB[1] in hub and _SHA1.fullmatch(headers[HUB[1]]):
         hub.remove(HUB[1])
-    signed = [_standard(headers, body, secrets, now)] if standard else []
+    signed = [_standard(headers, names, body, secrets, now) for names in standard]
     signed += [_hub(_text(headers, name), body, secrets) for name in hub]
     if not signed:
         raise InvalidSignature("no signature")
     return signed[0]
 
 
-def _standard(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: float) -> int:
+def _standard_names(prefix: str) -> tuple[str, str, str]:
+    return f"{prefix}-id", f"{prefix}-timestamp", f"{prefix}-signature"
+
+
+def _standard(
+    headers: Mapping[str, str],
+    names: tuple[str, str, str],
+    body: bytes,
+    secrets: Sequence[str],
+    now: float,
+) -> int:
     """Check a Standard Webhooks signature, over `<id>.<timestamp>.<body>`.
 
     An id with a dot is refused: the same bytes could be cut into another id, timestamp and body.
     """
-    message_id, timestamp, signature = (_text(headers, name) for name in STANDARD)
+    message_id, timestamp, signature = (_text(headers, name) for name in names)
     if not re.fullmatch(r"[!-~]{1,256}", message_id) or "." in message_id:
-        raise InvalidSignature("webhook-id is malformed")
+        raise InvalidSignature(f"{names[0]} is malformed")
     if not re.fullmatch(r"[0-9]{1,12}", timestamp):
-        raise InvalidSignature("webhook-timestamp is malformed")
+        raise InvalidSignature(f"{names[1]} is malformed")
     near = abs(now - int(timestamp)) <= TOLERANCE  # so written, a clock of NaN lets nothing in
     if not near:
-        raise InvalidSignature("webhook-timestamp is too far from now")
+        raise InvalidSignature(f"{names[1]} is too far from now")
     given = signature.split(" ")
     if not all(re.fullmatch(r"v[0-9]{1,3}[a-z]?,[0-9A-Za-z+/=]+", one) for one in given):
-        raise InvalidSignature("webhook-signature is malformed")
+        raise InvalidSignature(f"{names[2]} is malformed")
     content = f"{message_id}.{timestamp}.".encode() + body
 
     def expected(secret: str) -> str:
@@ -101,7 +112,7 @@ def _position(given: Sequence[str], secrets: Sequence[str], expected: Callable[[
 
 def _text(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name)
-    if not value or len(value) > LONGEST or not value.isascii():
+    if not value or len(value) > MAX_HEADER or not value.isascii():
         raise InvalidSignature(f"{name} is missing or malformed")
     return value
 

@@ -16,45 +16,53 @@ from urllib.parse import urlencode
 from settings import is_guid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
+PARAMETERS = {"requestId", "acceptedAt", "expires", "signature"}
 # Says what is signed, so that a signature made with the same secret for another purpose is no link.
 PURPOSE = "redeliver status link 1"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _EXPIRES = re.compile(r"[1-9][0-9]{0,11}")  # seconds since 1970, so far in the future at most
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
 class InvalidLink(Exception):
-    """The link is forged, altered, expired or borrowed; the text is for the log, not the caller."""
+    """The link is forged, altered or expired; the text is for the log, not the caller."""
 
 
 def query(secret: str, request_id: str, accepted_at: str | None, expires: int) -> str:
     """Return the query of a link: `accepted_at` as answers give it, `expires` in Unix seconds."""
-    fields = {"acceptedAt": accepted_at} if accepted_at else {}
+    fields = {"requestId": request_id} | ({"acceptedAt": accepted_at} if accepted_at else {})
     signature = _signature(secret, request_id, accepted_at or "", str(expires))
     return urlencode(fields | {"expires": str(expires), "signature": signature})
 
 
-def verify(secret: str, request_id: str, given: Mapping[str, str], now: float) -> int:
-    """Return when the link expires (Unix seconds). Raises InvalidLink.
+def verify(secret: str, pairs: Sequence[tuple[str, str]], now: float) -> tuple[str, int]:
+    """Return the request id and when the link expires (Unix seconds). Raises InvalidLink.
 
-    `given` are the query parameters as they came; `now` is in seconds since 1970. A parameter that
-    came twice arrives as one text with a comma, and so is malformed.
+    `pairs` are the query's names and values as they came; parameters that are not a link's are not
+    judged here. `now` is in seconds since 1970.
     """
     if not secret:
         raise InvalidLink("there is no STATUS_LINK_SECRET")
-    accepted_at, expires = given.get("acceptedAt", ""), given.get("expires", "")
-    signature = given.get("signature", "")
-    if not is_guid(request_id) or (accepted_at and not _TIME.fullmatch(accepted_at)):
-        raise InvalidLink("the link is malformed")
-    if not _EXPIRES.fullmatch(expires) or not re.fullmatch(r"[0-9a-f]{64}", signature):
+    signed = [(name, value) for name, value in pairs if name in PARAMETERS]
+    given = dict(signed)
+    request_id, accepted_at = given.get("requestId", ""), given.get("acceptedAt", "")
+    expires, signature = given.get("expires", ""), given.get("signature", "")
+    if (
+        len(given) < len(signed)
+        or not is_guid(request_id)
+        or (accepted_at and not _TIME.fullmatch(accepted_at))
+        or not _EXPIRES.fullmatch(expires)
+        or not _SIGNATURE.fullmatch(signature)
+    ):
         raise InvalidLink("the link is malformed")
     right = _signature(secret, request_id.lower(), accepted_at, expires)
     if not hmac.compare_digest(right.encode(), signature.encode()):
         raise InvalidLink("the link's signature is wrong")
     if now >= int(expires):
         raise InvalidLink("the link has expired")
-    return int(expires)
+    return request_id.lower(), int(expires)
 
 
 def _signature(secret: str, request_id: str, accepted_at: str, expires: str) -> str:

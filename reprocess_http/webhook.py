@@ -1,58 +1,74 @@
-"""Webhooks: the request id out of a sender's own payload, and an answer within ten seconds.
+"""The webhook: reprocess the request that a ticketing system's payload names, within ten seconds.
 
-Not for: whether the sender may (door.py). Of the payload the id is taken and nothing else:
-everything that matters is read from Graph.
+Not for: whether the sender may call (auth.py). Of the payload only the id is used: the rest is read
+from Graph. Final judgements are answered 200, since senders repeat 409 and 5xx.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
-from deadline import Deadline, TookTooLong, bounded
-from events import WARNING, event
-from reprocess_http import strict_json
-from reprocess_http.lately import STALE_FOR
-from reprocess_http.one_request import RECORD_SECONDS, Result
-from reprocess_http.problems import LOST, BodyTooLarge, NoRequestId, NotNow, TimedOut
-from settings import is_guid
+import settings as app_settings
+from attempts import printable
+from deadline import Deadline
+from reprocess_http import auth, reprocess_request
+from reprocess_http.handler import Route
+from reprocess_http.parameters import load_json
+from reprocess_http.responses import Problem
 
 if TYPE_CHECKING:
-    from reprocess_http.one_request import Deliveries
+    from collections.abc import Mapping
 
-LARGEST_BODY = 256 * 1024  # bytes
-# Together below the ten seconds that senders are promised.
-GRAPH_SECONDS = 6.0  # for the reprocess; the watch after a lost answer takes half of them
-SLACK_SECONDS = 0.5  # what Graph's own deadline gets on top, before it is not waited for any more
-TABLE_SECONDS = 2.0  # for deferring it
+    import azure.functions as func
+
+    from reprocess_http.auth import Caller
+    from reprocess_http.handler import Call
+    from reprocess_http.responses import Answer
+
+MAX_BODY = 1024 * 1024  # bytes
+SECONDS = 9.0  # for reading, claiming, sending and deferring: senders are promised ten
+SHOWN = 60  # characters of a value that is no GUID
+FINAL_JUDGEMENTS = {"windowClosed", "notReprocessable", "refused", "requestNotFound"}
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # of an array, without leading zeros
 
 
-def check_size(body: bytes) -> None:
-    """Raise BodyTooLarge before anything is spent on this body."""
-    if len(body) > LARGEST_BODY:
-        raise BodyTooLarge(f"A body may have {LARGEST_BODY // 1024} KiB at most.")
+def request_id(body: bytes, headers: Mapping[str, str], pointer: str) -> str:
+    """Return the request id that the JSON Pointer leads to, in lower case.
 
-
-def request_id(body: bytes, pointer: str) -> str:
-    """Return the request id that the JSON Pointer leads to, in lower case. Raises NoRequestId."""
+    White space and braces around it are removed. Raises Problem (no-request-id,
+    unsupported-media-type).
+    """
+    if not body.strip():
+        raise _no_request_id(
+            f"There should be one JSON document: {auth.explain_empty_body(headers)}."
+        )
     try:
-        document = strict_json.loads(body)
+        document = load_json(body)
     except ValueError as error:
-        raise NoRequestId(
-            "The body should be one JSON document in UTF-8, without duplicate keys, NaN or very "
-            "deep nesting."
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type in FORMS:
+            detail = "The body is a form: set the sender's content type to application/json."
+            raise Problem("unsupported-media-type", detail) from error
+        raise _no_request_id(
+            f"The body should be one JSON document in UTF-8, without duplicate keys: {error}."
         ) from error
     value = _at(document, pointer)
     if not isinstance(value, str):
-        raise NoRequestId(f"At {pointer} should be a string, and there is something else.")
-    if not is_guid(value):
-        raise NoRequestId(f"At {pointer} should be a GUID in 8-4-4-4-12 form.")
-    return value.lower()
+        raise _no_request_id(f"At {pointer} should be a string, and there is something else.")
+    found = value.strip().removeprefix("{").removesuffix("}").strip()
+    if not app_settings.is_guid(found):
+        shown = printable(value[:SHOWN])
+        raise _no_request_id(
+            f"At {pointer} should be a GUID in 8-4-4-4-12 form, and there is '{shown}'."
+        )
+    return found.lower()
 
 
 def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON is anything
-    """Follow a JSON Pointer (RFC 6901). Raises NoRequestId where it leads nowhere.
+    """Follow a JSON Pointer (RFC 6901). Raises Problem where it leads nowhere.
 
     `-` is the element after the last one, so it never leads anywhere.
     """
@@ -64,37 +80,45 @@ def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON is anything
         elif isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
             value = value[int(key)]
         else:
-            raise NoRequestId(
+            raise _no_request_id(
                 f"The body has nothing at {pointer}, where WEBHOOK_REQUEST_ID_POINTER looks."
             )
     return value
 
 
-def deliver(deliveries: Deliveries, wanted: str, seconds: float = GRAPH_SECONDS) -> Result:
-    """Reprocess the wanted request; where Graph gives no answer in time, leave it to the sweep.
+def _no_request_id(detail: str) -> Problem:
+    return Problem("no-request-id", detail)
 
-    Senders repeat a webhook: what was accepted of late is not sent again while it is on its way.
-    `seconds` are for Graph. Raises Problem; also when it cannot be left to the sweep, so that the
-    sender tries again.
+
+def _by_signature(req: func.HttpRequest) -> Caller:
+    body = req.get_body()
+    if len(body) > MAX_BODY:  # before anything is spent on it
+        raise Problem("body-too-large", f"A body may have {MAX_BODY // 1024} KiB at most.")
+    caller = auth.verify_webhook(req.headers, body, time.time(), auth.LEVEL)
+    return auth.reject_cross_site(req.headers, caller)
+
+
+def _id_in_body(call: Call) -> str:
+    pointer = app_settings.current().webhook_request_id_pointer
+    return request_id(call.req.get_body(), call.req.headers, pointer)
+
+
+def _reprocess(call: Call) -> Answer:
+    """Reprocess; where Graph is in trouble, promise the next sweep, but for a dry run.
+
+    The query is not looked at: Jira Cloud appends `triggeredByUser`.
     """
-    deadline = Deadline(seconds)
-    try:
-        return bounded(
-            seconds + SLACK_SECONDS + RECORD_SECONDS,
-            lambda: deliveries.reprocess(wanted, deadline, STALE_FOR),
-        )
-    except TookTooLong:
-        problem: NotNow = TimedOut(f"Graph gave no answer in time. {LOST}")
-    except NotNow as error:
-        problem = error
-    table_deadline = Deadline(TABLE_SECONDS)
-    try:
-        bounded(TABLE_SECONDS, lambda: deliveries.attempts.defer(wanted, table_deadline))
-    except Exception as error:  # whatever the table says, the sender should hear of Graph
-        kind = type(error).__name__
-        event(WARNING, "attempts not written", what="defer", count=1, error=kind)
-        raise problem from error
-    return Result(
-        "deferred",
-        "Graph could not take it now; the next sweep will, without waiting for its cool-down.",
+    settings = app_settings.current()
+    deadline = Deadline(min(SECONDS, settings.http_budget_seconds))
+    result = reprocess_request.request_service(settings).reprocess(
+        call.request_id, call.caller.name, deadline, promise=not settings.sweep_dry_run
     )
+    if result.outcome not in reprocess_request.PROBLEM_FOR_OUTCOME:
+        return reprocess_request.result_answer(call, result)
+    problem = reprocess_request.result_problem(result)
+    if result.outcome not in FINAL_JUDGEMENTS:
+        raise problem
+    return reprocess_request.result_answer(call, result, problem.detail)
+
+
+WEBHOOK = Route("webhook", _by_signature, _reprocess, _id_in_body)

@@ -1,4 +1,4 @@
-"""sheet.py: CSV that comes back as it was, and that no spreadsheet runs."""
+"""csv_export.py: CSV that comes back as it was, and that no spreadsheet runs."""
 
 import csv
 import io
@@ -8,15 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reprocess_http import sheet as sheets
-from reprocess_http.sheet import as_text
+from reprocess_http import csv_export
+from reprocess_http.csv_export import escape_formula
 
 NAMES = ("requestId", "requestorName", "hoursLeft", "removal")
 TEXTS = st.text(max_size=30) | st.text(alphabet="=+-@＝\t\r\n,;|\"' a\u200b\xa0", max_size=12)
 
 
 def sheet(names, rows):
-    return sheets.sheet(names, rows).decode()
+    return csv_export.to_csv(names, rows).decode()
 
 
 def read(text):
@@ -28,21 +28,16 @@ def test_a_whole_sheet():
     """A line of names, CRLF, quotes only where they are needed, an empty cell for the unknown."""
     rows = [
         {"requestId": "a-1", "requestorName": 'Vance, "Adele"', "hoursLeft": 0.5, "removal": True},
-        {"requestId": "a-2", "removal": False, "hoursLeft": 0},
-        {"requestId": "a-3", "requestorName": "Zoë 李 🙂\r\nnext"},
-    ]
+        {
+            "requestId": "a-3", "requestorName": "Zoë 李 🙂\r\nnext", "hoursLeft": 0,
+            "removal": False,
+        },
+    ]  # fmt: skip
+    names = "\ufeffrequestId,requestorName,hoursLeft,removal\r\n"
+    first, second = 'a-1,"Vance, ""Adele""",0.5,true\r\n', 'a-3,"Zoë 李 🙂\r\nnext",0,false\r\n'
 
-    assert (
-        "\ufeffrequestId,requestorName,hoursLeft,removal\r\n"
-        'a-1,"Vance, ""Adele""",0.5,true\r\n'
-        "a-2,,0,false\r\n"
-        'a-3,"Zoë 李 🙂\r\nnext",,\r\n'
-    ) == sheet(NAMES, rows)
-
-
-def test_a_sheet_of_nothing():
-    """Still says what would be there."""
-    assert "\ufeffrequestId,requestorName,hoursLeft,removal\r\n" == sheet(NAMES, [])
+    assert (names, names + first + second) == (sheet(NAMES, []), sheet(NAMES, rows))
+    assert names + "1,,,\r\n" == sheet(NAMES, [{"requestId": 1}])
 
 
 def test_a_column_that_nobody_named_is_an_error():
@@ -51,49 +46,21 @@ def test_a_column_that_nobody_named_is_an_error():
         sheet(NAMES, [{"other": 1}])
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("", ""),
-        ("Adele", "Adele"),
-        ("Zoë", "Zoë"),
-        ("李", "李"),
-        ("(External) Bob", "(External) Bob"),
-        ("a=b", "a=b"),
-        ("a-b, c", "a-b, c"),
-        ("adele@x.example", "adele@x.example"),
-        ("2026-11-24T10:00:00Z", "2026-11-24T10:00:00Z"),
-        ("'=1", "'=1"),
-        ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
-        ("+49 30 1", "'+49 30 1"),
-        ("-1", "'-1"),
-        ("@SUM(1)", "'@SUM(1)"),
-        ("  =1", "'  =1"),
-        ('"=1"', '\'"=1"'),
-        ("\t=1", "'\t'=1"),
-        ("\tx", "'\tx"),
-        ("\rx", "'\rx"),
-        ("\nx", "'\nx"),
-        ("\x00=1", "'\x00=1"),
-        ("\u200b=1", "'\u200b=1"),
-        ("\xa0=1", "'\xa0=1"),
-        ("\ufeff=1", "'\ufeff=1"),
-        ("＝1", "'＝1"),
-        ("﹢1", "'﹢1"),
-        ("－1", "'－1"),
-        ("＠x", "'＠x"),
-        ("−1", "'−1"),
-        ("a;=1", "a;'=1"),
-        ("a\t=1", "a\t'=1"),
-        ("a\r\n=1", "a\r\n'=1"),
-        ("a,=1", "a,'=1"),
-        ('a;"=1"', 'a;\'"=1"'),
-        ("a;b;-c", "a;b;'-c"),
-    ],
-)
-def test_what_a_text_becomes(text, shown):
-    """An apostrophe before what begins like a formula; all else stays."""
-    assert shown == as_text(text)
+@pytest.mark.parametrize("text", [
+    "", "Adele", "Zoë", "李", "(External) Bob", "a=b", "a-b, c", "adele@x.example", "2026-11-24T10:00:00Z", "'=1",
+])  # fmt: skip
+def test_a_text_that_begins_no_formula_stays(text):
+    assert text == escape_formula(text)
+
+
+@pytest.mark.parametrize("text", [
+    '~=HYPERLINK("http://x","y")', "~+49 30 1", "~-1", "~@SUM(1)", "~  =1", '~"=1"', "~\t~=1", "~\tx", "~\rx",
+    "~\nx", "~\x00=1", "~\u200b=1", "~\xa0=1", "~\ufeff=1", "~＝1", "~﹢1", "~－1", "~＠x", "~−1",
+    "a;~=1", "a\t~=1", "a\r\n~=1", "a,~=1", 'a;~"=1"', "a;b;~-c",
+])  # fmt: skip
+def test_an_apostrophe_stands_before_what_begins_like_a_formula(text):
+    """Where the tilde is, also behind what a spreadsheet may take for a separator."""
+    assert text.replace("~", "'") == escape_formula(text.replace("~", ""))
 
 
 CONTROLS = ("\t", "\r", "\n", "\x00")
@@ -131,11 +98,3 @@ def test_nor_where_a_spreadsheet_expects_another_separator(texts, separator):
     cells = [cell for line in text[1:].splitlines() for cell in line.split(separator)]
 
     assert not any(begins_a_formula(cell) for cell in cells)
-
-
-@given(st.floats(0, 1e6), st.integers(0, 1000), st.booleans())
-def test_numbers_stay_numbers(hours, attempts, removal):
-    """And yes and no are words."""
-    row = {"requestId": attempts, "hoursLeft": hours, "removal": removal}
-
-    assert [str(attempts), "", str(hours), str(removal).lower()] == read(sheet(NAMES, [row]))[1]

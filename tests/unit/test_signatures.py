@@ -11,12 +11,12 @@ import string
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from reprocess_http.signatures import InvalidSignature, verify
-from tests.calls import hub
+from tests.support.http_calls import hub
 
 NOW = 1614265330
 BODY = b'{"test": 2432232314}'
@@ -61,38 +61,19 @@ def refused(headers, body=BODY, keys=(SECRET,), now=NOW):
 def test_the_published_vectors_verify():
     """Standard Webhooks, GitHub, and the same digest in the WebSub header."""
     assert 1 == verify(STANDARD, BODY, [SECRET], NOW)
-    assert 1 == verify(GITHUB, GITHUB_BODY, [PLAIN], NOW)
-    assert 1 == verify(
-        {"x-hub-signature": GITHUB["x-hub-signature-256"]}, GITHUB_BODY, [PLAIN], NOW
-    )
+    for name in ("x-hub-signature-256", "x-hub-signature"):
+        assert 1 == verify({name: f"sha256={DIGEST}"}, GITHUB_BODY, [PLAIN], NOW)
 
 
-@given(
-    key=st.binary(min_size=24, max_size=64),
-    text=st.text(max_size=200),
-    shift=st.integers(-300, 300),
-)
+@given(st.binary(min_size=24, max_size=64), st.text(max_size=200), st.integers(-300, 300))
 def test_what_the_reference_library_signs_verifies(key, text, shift):
     """Any key, any body, any clock within five minutes."""
     secret = "whsec_" + base64.b64encode(key).decode()
     body = json.dumps({"text": text})
-    at = datetime.fromtimestamp(NOW, UTC)
-    headers = {
-        "webhook-id": "msg_1",
-        "webhook-timestamp": str(NOW),
-        "webhook-signature": Webhook(secret).sign("msg_1", at, body),
-    }
+    signature = Webhook(secret).sign("msg_1", datetime.fromtimestamp(NOW, UTC), body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": signature}
 
     assert 1 == verify(headers, body.encode(), [secret], NOW + shift)
-
-
-def test_what_verifies_here_verifies_in_the_reference_library():
-    """Both ways: the library takes what we take."""
-    now = int(datetime.now(UTC).timestamp())
-    headers = standard(BODY, timestamp=str(now))
-
-    assert 1 == verify(headers, BODY, [SECRET], now)
-    assert {"test": 2432232314} == Webhook(SECRET).verify(BODY, headers)
 
 
 def test_secrets_rotate_without_a_gap():
@@ -113,31 +94,25 @@ def test_a_secret_that_is_no_utf_8_is_the_bytes_that_the_environment_has():
     assert 1 == verify(given, BODY, [os.fsdecode(key)], NOW)
 
 
-@pytest.mark.parametrize(
-    ("headers", "reason"),
-    [
-        ({}, "no signature"),
-        ({"x-hub-signature": SHA1}, "no signature"),
-        (STANDARD | {"webhook-id": "a.b"}, "webhook-id is malformed"),
-        (STANDARD | {"webhook-timestamp": "now"}, "webhook-timestamp is malformed"),
-        (STANDARD | {"webhook-timestamp": "1"}, "webhook-timestamp is too far from now"),
-        (STANDARD | {"webhook-signature": "v1"}, "webhook-signature is malformed"),
-        (STANDARD | {"webhook-signature": "v1,AAAA"}, "the signature does not fit any secret"),
-        (STANDARD | {"webhook-id": "x" * 5000}, "webhook-id is missing or malformed"),
-        (STANDARD | {"webhook-id": "\u00e4"}, "webhook-id is missing or malformed"),
-        *(
-            ({other: STANDARD[other] for other in STANDARD if other != name}, f"{name} is missing or malformed")
-            for name in STANDARD
-        ),
-        (
-            {"x-hub-signature-256": DIGEST},
-            "the signature is not sha256= and 64 lower-case hex digits",
-        ),
-        ({"x-hub-signature-256": f"sha256={DIGEST}"}, "the signature does not fit any secret"),
-    ],
-)  # fmt: skip
+WITHOUT = {
+    name: {other: STANDARD[other] for other in STANDARD if other != name} for name in STANDARD
+}
+
+
+@pytest.mark.parametrize(("headers", "reason"), [
+    ({}, "no signature"), ({"x-hub-signature": SHA1}, "no signature"),
+    (STANDARD | {"webhook-id": "a.b"}, "webhook-id is malformed"),
+    (STANDARD | {"webhook-timestamp": "now"}, "webhook-timestamp is malformed"),
+    (STANDARD | {"webhook-timestamp": "1"}, "webhook-timestamp is too far from now"),
+    (STANDARD | {"webhook-signature": "v1"}, "webhook-signature is malformed"),
+    (STANDARD | {"webhook-signature": "v1,AAAA"}, "the signature does not fit any secret"),
+    *((STANDARD | {"webhook-id": one}, "webhook-id is missing or malformed") for one in ("x" * 5000, "\u00e4")),
+    *((WITHOUT[name], f"{name} is missing or malformed") for name in STANDARD),
+    ({"x-hub-signature-256": DIGEST}, "the signature is not sha256= and 64 lower-case hex digits"),
+    ({"x-hub-signature-256": f"sha256={DIGEST}"}, "the signature does not fit any secret"),
+])  # fmt: skip
 def test_the_reason_says_what_is_wrong(headers, reason):
-    """It is all that an operator has when a sender is refused."""
+    """It is all that an operator sees when a sender is refused."""
     assert reason == refused(headers)
 
 
@@ -157,30 +132,18 @@ def test_a_list_of_signatures_needs_one_that_fits():
     assert 1 == verify(STANDARD | {"webhook-signature": several}, BODY, [SECRET], NOW)
 
 
-@pytest.mark.parametrize("late", [-301, 301, 10**9])
-def test_a_timestamp_further_than_five_minutes_from_now_is_refused(late):
+@pytest.mark.parametrize("now", [NOW - 301, NOW + 301, NOW + 10**9, 0, math.nan, math.inf])
+def test_a_timestamp_further_than_five_minutes_from_now_is_refused(now):
     """Both ways: an old delivery is a replay, one from the future could be replayed later."""
-    assert refused(STANDARD, now=NOW + late)
-
-
-@pytest.mark.parametrize("shift", [-300, 300])
-def test_five_minutes_are_within(shift):
-    """Both ways."""
-    assert not refused(STANDARD, now=NOW + shift)
-
-
-@pytest.mark.parametrize("now", [math.nan, math.inf, 0])
-def test_a_clock_that_is_none_lets_nothing_in(now):
-    """Whatever ours says."""
+    assert ("", "") == (refused(STANDARD, now=NOW - 300), refused(STANDARD, now=NOW + 300))
     assert refused(STANDARD, now=now)
 
 
-@pytest.mark.parametrize(
-    "timestamp",
-    ["", "1614265330.0", "+1614265330", "-1614265330", " 1614265330", "1614265330 ", "1614265330\n",
-     "1_614_265_330", "1.61426533e9", "0x6037bc32", "nan", "2021-02-25T15:02:10Z", "1614265330000",
-     "9" * 4096, "\u0661\u0666\u0661\u0664\u0662\u0666\u0665\u0663\u0663\u0660", "161426533\u00b2"],
-)  # fmt: skip
+@pytest.mark.parametrize("timestamp", [
+    "", "1614265330.0", "+1614265330", "-1614265330", " 1614265330", "1614265330 ", "1614265330\n",
+    "1_614_265_330", "1.61426533e9", "0x6037bc32", "nan", "2021-02-25T15:02:10Z", "1614265330000",
+    "9" * 4096, "\u0661\u0666\u0661\u0664\u0662\u0666\u0665\u0663\u0663\u0660", "161426533\u00b2",
+])  # fmt: skip
 def test_a_time_is_seconds_in_digits(timestamp):
     """Nothing else is a time, also when it is signed."""
     assert refused(standard(BODY, timestamp=timestamp))
@@ -190,48 +153,38 @@ def test_a_time_is_seconds_in_digits(timestamp):
     "message_id", ["", " ", "a b", "a\n", "a.b", "\u00e4", "\x7f", "\0", "x" * 257]
 )
 def test_an_id_is_visible_ascii_without_a_full_stop(message_id):
-    """Nothing else is an id, also when it is signed."""
+    """Nothing else is an id, also when it is signed: `a` + `1` + `2.{}` and `a.1` + `2` + `{}` are the same bytes."""
+    assert not refused(standard(BODY, message_id="a-1"))
     assert refused(standard(BODY, message_id=message_id))
 
 
 @pytest.mark.parametrize("name", STANDARD)
 def test_a_scheme_shown_in_part_is_not_passed_over(name):
-    """One header of Standard Webhooks missing, or alone beside a good signature."""
-    rest = {other: value for other, value in STANDARD.items() if other != name}
-
-    assert refused(rest)
+    """Also not beside a good signature."""
     assert refused({name: STANDARD[name]} | hub(BODY, SECRET))
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",  # no version
-        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE",  # no padding
-        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE==",
-        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OF=",  # the same bytes, not canonical
-        "v1,g0hM9SsE-OTPJTGt_tmIKtSyZlE3uFJELVlNIOLJ1OE=",  # base64url
-        "v1,83484cf52b04f8e4cf2531adfed98829d4b2665137b852442d594d20e2c9d4e1",  # hex
-        "v1, g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        "V1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        "v1,", "v1", ",", " ", "",
-        *(f"{before}v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE={after}"
-          for before, after in ((" ", ""), ("", " "), ("v1,AAAA  ", ""), ("v1,AAAA\t", ""))),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("written", [
+    "~", "v1,~=", "v1, ~", "V1,~", "v1a,~", " v1,~", "v1,~ ", "v1,AAAA  v1,~", "v1,AAAA\tv1,~",
+    "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE",  # no padding
+    "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OF=",  # the same bytes, not canonical
+    "v1,g0hM9SsE-OTPJTGt_tmIKtSyZlE3uFJELVlNIOLJ1OE=",  # base64url
+    "v1,83484cf52b04f8e4cf2531adfed98829d4b2665137b852442d594d20e2c9d4e1",  # hex
+    "v1,", "v1", ",", " ", "",
+])  # fmt: skip
 def test_a_standard_signature_is_written_in_one_way_only(written):
     """`v1,` and canonical base64 with its padding (RFC 4648, section 4)."""
-    assert refused(STANDARD | {"webhook-signature": written})
+    good = STANDARD["webhook-signature"].removeprefix("v1,")
+
+    assert refused(STANDARD | {"webhook-signature": written.replace("~", good)})
 
 
 @pytest.mark.parametrize("name", ["x-hub-signature-256", "x-hub-signature"])
-@pytest.mark.parametrize(
-    "written",
-    [DIGEST, f"SHA256={DIGEST}", f"sha512={DIGEST}", f"sha256={DIGEST[:-1]}", f"sha256={DIGEST}0",
-     f"sha256={DIGEST}\n", f"sha256= {DIGEST}", f"sha256=0x{DIGEST[2:]}", f"sha256={DIGEST.upper()}",
-     f"sha256={DIGEST}, sha256={DIGEST}", "sha256=", ""],
-)  # fmt: skip
+@pytest.mark.parametrize("written", [
+    DIGEST, f"SHA256={DIGEST}", f"sha512={DIGEST}", f"sha256={DIGEST[:-1]}", f"sha256={DIGEST}0",
+    f"sha256={DIGEST}\n", f"sha256= {DIGEST}", f"sha256=0x{DIGEST[2:]}", f"sha256={DIGEST.upper()}",
+    f"sha256={DIGEST}, sha256={DIGEST}", "sha256=", "",
+])  # fmt: skip
 def test_a_hub_signature_is_64_lower_case_digits(name, written):
     """Nothing before, between or after."""
     assert refused({name: written}, GITHUB_BODY, [PLAIN])
@@ -240,12 +193,19 @@ def test_a_hub_signature_is_64_lower_case_digits(name, written):
 def test_a_header_is_as_long_as_4_kib_at_most():
     """At the limit it is read, above it is refused."""
     good = " " + STANDARD["webhook-signature"]
-    longest = "v1," + "A" * (4096 - len(good) - 3) + good
+    for longer, reason in ((0, ""), (1, "webhook-signature is missing or malformed")):
+        written = "v1," + "A" * (4096 - len(good) - 3 + longer) + good
+        assert reason == refused(STANDARD | {"webhook-signature": written})
 
-    assert 1 == verify(STANDARD | {"webhook-signature": longest}, BODY, [SECRET], NOW)
-    assert "webhook-signature is missing or malformed" == refused(
-        STANDARD | {"webhook-signature": longest.replace("A", "AA", 1)}
-    )
+
+def test_svix_headers_are_the_same_scheme_under_other_names():
+    """Each by itself, and both: then each must fit."""
+    svix = {name.replace("webhook", "svix"): value for name, value in STANDARD.items()}
+
+    assert 1 == verify(svix, BODY, [SECRET], NOW) == verify(svix | STANDARD, BODY, [SECRET], NOW)
+    assert "svix-id is malformed" == refused(svix | {"svix-id": "a.b"})
+    assert refused(svix | STANDARD | {"svix-signature": "v1,AAAA"})
+    assert refused(svix | {"webhook-id": STANDARD["webhook-id"]})
 
 
 def test_every_scheme_that_is_present_must_fit():
@@ -253,8 +213,8 @@ def test_every_scheme_that_is_present_must_fit():
     good = STANDARD | hub(BODY, SECRET) | hub(BODY, SECRET, "x-hub-signature-256")
 
     assert 1 == verify(good, BODY, [SECRET], NOW)
-    assert refused(good | {"x-hub-signature-256": "sha256=" + "0" * 64})
-    assert refused(good | {"x-hub-signature": "sha256=" + "0" * 64})
+    for name in ("x-hub-signature-256", "x-hub-signature"):
+        assert refused(good | {name: "sha256=" + "0" * 64})
     assert refused(good | {"webhook-signature": "v1,AAAA"})
 
 
@@ -266,21 +226,7 @@ def test_sha1_counts_for_nothing():
     assert refused({"x-hub-signature-256": f"sha1={digest}"}, GITHUB_BODY, [PLAIN])
 
 
-def test_the_signed_bytes_cannot_be_cut_differently():
-    """`a` + `1` + `2.{}` and `a.1` + `2` + `{}` are the same bytes: an id with a dot is refused."""
-    genuine = standard(b"1614265330.{}", timestamp="1500000000")
-    shifted = genuine | {"webhook-id": "msg_1.1500000000", "webhook-timestamp": str(NOW)}
-
-    assert refused(shifted, b"{}")
-    assert refused(standard(b"{}", message_id="a.1"), b"{}")
-    assert not refused(standard(b"{}", message_id="a-1"), b"{}")
-
-
-CASES = [
-    (STANDARD, BODY, SECRET),
-    (GITHUB, GITHUB_BODY, PLAIN),
-    (hub(BODY, PLAIN), BODY, PLAIN),
-]
+CASES = [(STANDARD, BODY, SECRET), (GITHUB, GITHUB_BODY, PLAIN), (hub(BODY, PLAIN), BODY, PLAIN)]
 
 
 @pytest.mark.parametrize(("headers", "body", "secret"), CASES)
@@ -300,24 +246,12 @@ def test_no_single_changed_character_verifies(headers, body, secret):
         assert refused(headers, bytes(flipped), [secret])
 
 
-@pytest.mark.parametrize(("headers", "body", "secret"), CASES)
-@settings(max_examples=300)
-@given(data=st.data())
-def test_garbage_is_refused_and_never_breaks(headers, body, secret, data):
-    """Whatever stands in a header, the only error is ours."""
-    name = data.draw(st.sampled_from(sorted(headers)))
-    garbage = data.draw(
-        st.text(max_size=5000) | st.text("v1,= sha256abcdef0123456789+/", max_size=200)
-    )
+@given(st.dictionaries(
+    st.sampled_from([*STANDARD, *GITHUB, "x-hub-signature"]),
+    st.text(max_size=5000) | st.text("v1,= sha256abcdef0123456789+/", max_size=200),
+), st.binary(), st.booleans())  # fmt: skip
+def test_nothing_made_up_verifies(headers, body, beside):
+    """Any headers, any body; alone, or in the place of a good one. The only error is ours."""
+    whole = STANDARD | headers if beside else headers
 
-    assert garbage == headers[name] or refused(headers | {name: garbage}, body, [secret])
-    assert refused({k: v for k, v in headers.items() if k != name}, body, [secret])
-
-
-@given(
-    st.dictionaries(st.sampled_from([*STANDARD, *GITHUB, "x-hub-signature"]), st.text()),
-    st.binary(),
-)
-def test_nothing_made_up_verifies(headers, body):
-    """Any headers, any body."""
-    assert refused(headers, body)
+    assert whole == STANDARD or refused(whole, BODY if beside else body)
