@@ -1,23 +1,27 @@
 """Pictures of the page in every state, from the running app: `make pictures`.
 
-All go into .pictures; the first one is the README's, docs/report.png. States that an app in good
-health does not come into are made by changing its answers on their way to the browser.
-Not for: tests; whether the page is right is asked in e2e/test_report.py.
+All go into .pictures; the README's, docs/report.png, is what `make run` shows. States that an app
+in good health does not come into are made by changing its answers on their way to the browser.
+Not for: tests; whether the page is right is asked in e2e/test_page.py.
 """
 
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from emulator.run import APP
-from tests import browser, lived_in
-from tests.browser import LIST, Reader
+from emulator.newcomer import local_app
+from emulator.run import APP, free_port
+from tests.support import browser, sample_tenant
+from tests.support.browser import LIST, MANY, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Browser
+
+    from emulator.run import Local
 
 FOLDER = APP / ".pictures"
 NARROW = {"width": 390, "height": 844}
@@ -35,33 +39,45 @@ def selected(reader: Reader) -> None:
         reader.rows().nth(number).locator("input").check()
 
 
+def of_a_cause(reader: Reader) -> None:
+    reader.page.locator(".cause-title").nth(1).click()
+    low(reader)
+
+
 def asked(reader: Reader) -> None:
     reader.page.get_by_label("Select all shown").check()
     reader.page.locator("#reprocess-selected").click()
 
 
 def explained(reader: Reader) -> None:
-    reader.rows().filter(has_text="refused:").first.locator(".row-more").click()
+    reader.rows().filter(has_text="Graph refused").first.locator(".row-more").click()
 
 
 def reprocessed(reader: Reader) -> None:
-    """Some are delivered, some refused, some on their way."""
-    reader.page.select_option("#closes", "open")
-    low(reader)
+    """Most are sent, some refused."""
     ids = reader.page.evaluate(
         "key => fetch('/api/requests?limit=30', {headers: {'x-functions-key': key}})"
         ".then(a => a.json()).then(a => a.value.map(one => one.requestId))",
         reader.app.function_key,
     )
     message = "The service is still retrying this request."
-    for one in ids[1:14:4]:
+    for one in ids[1:14:2]:
         reader.app.fault("reprocess", "status", requestId=one, status=400, message=message)
-    reader.app.control("PATCH", "settings", {"deliverySeconds": 3.6})
-    for number in range(12):
-        reader.rows().nth(number).locator("input").check()
-    reader.page.locator("#reprocess-selected").click()
+    reader.page.locator(".cause-do button").first.click()
     reader.page.locator("#ask-yes").click()
-    reader.page.locator("#run-list .done").first.wait_for()
+    reader.page.locator("#run-close").wait_for()
+
+
+def under_way(reader: Reader) -> None:
+    """A chunk that is never answered."""
+    reader.page.route(MANY, lambda _: None)
+    asked(reader)
+    reader.page.locator("#ask-yes").click()
+
+
+def hovered(reader: Reader) -> None:
+    low(reader)
+    reader.rows().filter(has_text="not found in").first.locator("td.state .two").hover()
 
 
 def nothing(body: dict[str, Any]) -> None:
@@ -73,7 +89,13 @@ def never_swept(body: dict[str, Any]) -> None:
 
 
 def dry_run(body: dict[str, Any]) -> None:
+    body["dryRun"] = True
     body["lastSweep"] |= {"dryRun": True}
+
+
+def overdue(body: dict[str, Any]) -> None:
+    body["sweepOverdue"] = True
+    body["lastSweep"]["at"] = "2026-01-01T00:00:00Z"
 
 
 def not_whole(body: dict[str, Any]) -> None:
@@ -84,6 +106,12 @@ def not_whole(body: dict[str, Any]) -> None:
     body["lastSweep"]["problem"] = said
     body |= {"listComplete": False, "detail": "Graph says: The caller is not authorized."}
     body["unlisted"] = ["e4b06ce6-0741-47a8-8ce4-2c8218072e8c"]
+
+
+def soon() -> str:
+    """The next sweep, as in an app whose timer runs."""
+    at = datetime.now(UTC) + timedelta(minutes=6, seconds=30)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def press(selector: str) -> Callable[[Reader], None]:
@@ -98,18 +126,27 @@ LISTS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any] | None, dic
     "table-dark": (None, low, {"color_scheme": "dark"}),
     "middle": (None, low, {"viewport": MIDDLE}),
     "narrow": (None, None, {"viewport": NARROW}),
+    "narrow-overdue": (overdue, None, {"viewport": NARROW}),
+    "narrow-under-way": (None, under_way, {"viewport": NARROW}),
     "narrow-table": (None, low, {"viewport": NARROW}),
     "narrow-dark": (None, low, {"viewport": NARROW, "color_scheme": "dark"}),
     "selected": (None, selected, {}),
     "asked": (None, asked, {}),
     "explained": (None, explained, {}),
     "explained-narrow": (None, explained, {"viewport": NARROW}),
+    "explained-dark": (None, explained, {"color_scheme": "dark"}),
+    "hovered": (None, hovered, {}),
+    "cause": (None, of_a_cause, {}),
+    "under-way": (None, under_way, {}),
     "as-tables": (None, lambda r: [s.click() for s in r.page.locator(".charts summary").all()], {}),
     "filtered": (None, press("#closing-tile"), {}),
     "no-match": (None, lambda r: r.page.fill("#search", "nobody"), {}),
     "nothing": (nothing, None, {}),
     "never-swept": (never_swept, None, {}),
     "dry-run": (dry_run, None, {}),
+    "dry-run-asked": (dry_run, asked, {}),
+    "overdue": (overdue, None, {}),
+    "overdue-dark": (overdue, None, {"color_scheme": "dark"}),
     "not-whole": (not_whole, None, {}),
     "not-whole-dark": (not_whole, None, {"color_scheme": "dark"}),
     "reprocessed": (None, reprocessed, {}),
@@ -124,9 +161,14 @@ PROBLEMS = {
 def take(browser: Browser, app: Any, name: str) -> None:
     """Take one picture of the list."""
     change, act, options = LISTS[name]
-    with Reader(browser, app, **options) as reader:
+
+    def changed(body: dict[str, Any]) -> None:
+        body["nextSweepAt"] = soon()
         if change:
-            reader.change(change)
+            change(body)
+
+    with Reader(browser, app, **options) as reader:
+        reader.change(changed)
         reader.see()
         if act:
             act(reader)
@@ -156,14 +198,25 @@ def take_others(browser: Browser, app: Any) -> None:
         reader.page.screenshot(path=FOLDER / "lost-connection.png")
 
 
+def newcomer() -> Local:
+    """Return what `make run` starts, but silent."""
+    local = local_app([], {"PORT": str(free_port()), "GRAPH_PORT": str(free_port())})
+    local.echo = False
+    return local
+
+
 def main() -> None:
     """Take them all."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    with lived_in.running(140) as app, browser.started() as chromium:
-        for name in LISTS:
-            take(chromium, app, name)
-        take_others(chromium, app)
+    with browser.started() as chromium:
+        with newcomer() as app:
+            app.sweep()
+            take(chromium, app, "report")
+        with sample_tenant.running(140) as app:
+            for name in LISTS.keys() - {"report"}:
+                take(chromium, app, name)
+            take_others(chromium, app)
     shutil.copyfile(FOLDER / "report.png", APP / "docs" / "report.png")
     print(f"pictures are in {FOLDER.name}, and docs/report.png")
 

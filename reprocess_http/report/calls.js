@@ -3,6 +3,13 @@
 
 // The key is in this variable and nowhere else: not in the address, storage, history or the page.
 let functionKey = "";
+// How far the app's clock is ahead of this tab's own, which starts with the tab, in milliseconds.
+let clockAhead = Date.now() - performance.now();
+
+/** The app's time: what it writes is compared with it. */
+function appTime() {
+  return performance.now() + clockAhead;
+}
 
 /** What went wrong with a call: `name` is the app's problem type, or one of this page's own. */
 class Problem extends Error {
@@ -13,34 +20,38 @@ class Problem extends Error {
 }
 
 /** Call our own app. Raises Problem; whoever aborts `signal` gets the browser's AbortError. */
-async function call(path, { method = "GET", accept = "application/json", signal } = {}) {
-  const headers = { Accept: accept };
+async function call(path, { method = "GET", body, signal } = {}) {
+  const headers = { Accept: "application/json" };
+  if (body) headers["Content-Type"] = "application/json";
   if (functionKey && path.startsWith("/api/requests")) headers["x-functions-key"] = functionKey;
   let answer;
   try {
     answer = await fetch(path, {
       method,
       headers,
+      body: body && JSON.stringify(body),
       signal,
       cache: "no-store",
       // App Service authentication may lead to a log-in page, where a fetch cannot follow.
       redirect: "manual",
-      // It also wants to see of a POST where it comes from; the page itself tells nobody else.
+      // It also wants to see of a POST where it comes from; no other site is told.
       referrerPolicy: "same-origin",
     });
   } catch (error) {
     throw error.name === "AbortError" ? error : new Problem("no-connection");
   }
   if (answer.type === "opaqueredirect") throw new Problem("unauthorized");
+  const sentAt = Date.parse(answer.headers.get("Date"));
+  if (!Number.isNaN(sentAt)) clockAhead = sentAt - performance.now();
   if (!answer.ok) throw await problemOf(answer);
   return answer;
 }
 
 async function problemOf(answer) {
-  const told = await answer.json().catch(() => null); // the host and proxies send other things
-  const wait = Number(told?.retryAfterSeconds ?? answer.headers.get("Retry-After")) || 0;
-  const name = /^urn:redeliver:problem:(.+)$/.exec(told?.type ?? "")?.[1];
-  if (name) return new Problem(name, { ...told, wait });
+  const body = await answer.json().catch(() => null); // the host and proxies send other things
+  const wait = Number(body?.retryAfterSeconds ?? answer.headers.get("Retry-After")) || 0;
+  const name = /^urn:redeliver:problem:(.+)$/.exec(body?.type ?? "")?.[1];
+  if (name) return new Problem(name, { ...body, wait });
   if (answer.status === 401) return new Problem("unauthorized");
   if (answer.status === 403) return new Problem("forbidden");
   return new Problem("no-answer", { detail: `HTTP ${answer.status}`, wait });
@@ -66,7 +77,7 @@ function ownPath(link) {
   return url.pathname + url.search;
 }
 
-/** Yield the list page by page. Raises Problem; of an aborted `signal` what is yet to come is of no use. */
+/** Yield the list page by page. Raises Problem; after `signal` was aborted what comes is of no use. */
 async function* listPages(signal) {
   const asked = new Set();
   for (let path = "/api/requests?limit=1000"; path && !asked.has(path); ) {
@@ -77,20 +88,15 @@ async function* listPages(signal) {
   }
 }
 
-/** Save the list as a file. A link cannot carry the key, so it is fetched. Raises Problem. */
-async function download(query) {
-  const answer = await call(`/api/requests?${query}`, { accept: "text/csv" });
-  const name = /filename="([\w.-]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1];
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await answer.blob());
-  link.download = name ?? "failed-requests.csv";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), MINUTE); // the browser is saving it meanwhile
+/** Reprocess these. Returns the app's result of each, by request id. Raises Problem. */
+async function reprocess(ids) {
+  const answer = await read(await call("/api/requests/reprocess", { method: "POST", body: { requestIds: ids } }));
+  return new Map((answer.results ?? []).map((result) => [result.requestId, result]));
 }
 
-/** Ask for a reprocess, or for its status. Returns what the app says and where to look next. */
-async function ask(path, method) {
-  const answer = await call(path, { method });
+/** Look where a request is now; `next` is where to look again, empty when it has ended. */
+async function look(path) {
+  const answer = await call(path);
   const body = await read(answer);
   const link = answer.headers.get("Location") ?? body.statusUrl;
   return {
@@ -99,8 +105,4 @@ async function ask(path, method) {
     next: answer.status === 202 && link ? ownPath(link) : "",
     wait: Number(answer.headers.get("Retry-After")) || 30,
   };
-}
-
-function reprocess(id) {
-  return ask(`/api/requests/${encodeURIComponent(id)}/reprocess`, "POST");
 }

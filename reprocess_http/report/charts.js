@@ -1,20 +1,26 @@
 // The two charts: when windows close, and where requests fail. Each is a table, too.
-// Not for: the table of requests. Colour, pattern and word say the same: each is enough.
+// Not for: the table of requests.
 
 const DAYS = 15; // shown one by one; later ones are one column
 const BARS = 6; // access packages shown by name
+const CHARTED = [...PLAN_ORDER, "moving"];
+
+function chartedName(plan) {
+  return plan === "moving" ? "On its way" : planName(plan);
+}
 
 /** Say how many of these rows have which plan. */
 function plansOf(rows) {
-  const counts = Object.fromEntries(PLAN_ORDER.map((plan) => [plan, 0]));
-  for (const row of rows) counts[row.plan] = (counts[row.plan] ?? 0) + 1;
+  const counts = Object.fromEntries(CHARTED.map((plan) => [plan, 0]));
+  for (const row of rows) counts[planOf(row)] = (counts[planOf(row)] ?? 0) + 1;
   return counts;
 }
 
-/** The patterns of those plans that are in use. */
+/** The colours of those plans that are in use. */
 function legend(rows) {
-  const plans = PLAN_ORDER.filter((plan) => rows.some((row) => row.plan === plan));
-  return el("p", { class: "legend" }, ...plans.map((plan) => el("span", {}, swatch(plan), PLANS[plan].name)));
+  const counts = plansOf(rows);
+  const plans = CHARTED.filter((plan) => counts[plan]);
+  return el("p", { class: "legend" }, ...plans.map((plan) => el("span", {}, swatch(plan), chartedName(plan))));
 }
 
 /** One bar, of a piece for each plan; `share` is its length, of 1. */
@@ -47,22 +53,22 @@ function planCells(rows) {
   return Object.values(plansOf(rows)).map((n) => (n ? number(n) : "–"));
 }
 
-const PLAN_HEADS = PLAN_ORDER.map((plan) => PLANS[plan].name);
+const PLAN_HEADS = CHARTED.map(chartedName);
 
 /** Draw how many windows close on each day, in the reader's own time zone. */
-function drawDays(place, list) {
-  const now = list.now();
+function drawDays(place, model) {
+  const now = appTime();
   const days = daysFrom(now);
   const closed = [];
-  for (const row of list.rows) {
+  for (const row of model.live) {
     if (Number.isNaN(row.ends)) continue;
     if (row.ends <= now) closed.push(row);
     else days.findLast((day) => day.from <= row.ends).rows.push(row);
   }
   if (!days[DAYS].rows.length) days.pop();
   const most = Math.max(1, ...days.map((day) => day.rows.length));
-  const soon = list.closing(2 * DAY).length;
-  const summary = `${count(soon, "window")} close within 48 hours, ${number(closed.length)} are closed already.`;
+  const soon = model.closing(2 * DAY).length;
+  const summary = `${count(soon, "window closes", "windows close")} within 48 hours, ${number(closed.length)} have closed.`;
   const columns = days.map((day) =>
     el(
       "div",
@@ -72,10 +78,11 @@ function drawDays(place, list) {
       el("span", { class: "name" }, day.number),
     ),
   );
-  place.replaceChildren(
+  redraw(
+    place,
     legend(days.flatMap((day) => day.rows)),
     el("div", { class: "days", role: "img", "aria-label": summary }, ...columns),
-    closed.length ? el("p", { class: "soft small" }, `${count(closed.length, "window")} closed already: cancel these and ask again.`) : "",
+    closed.length ? el("p", { class: "soft small" }, `${count(closed.length, "window has closed", "windows have closed")}: the users must request again.`) : "",
     asTable("Windows closing, by day", ["Day", "All", ...PLAN_HEADS], [
       ...days.map((day) => [day.long, number(day.rows.length), ...planCells(day.rows)]),
       ["Closed", number(closed.length), ...planCells(closed)],
@@ -97,12 +104,12 @@ function daysFrom(now) {
 }
 
 /** Draw how many requests fail in each access package; `choose` is told which one is clicked. */
-function drawPackages(place, list, choose) {
-  const packages = packagesOf(list.rows);
+function drawPackages(place, packages, choose) {
+  const rows = packages.flatMap((one) => one.rows);
   const rest = packages.slice(BARS).flatMap((one) => one.rows);
   const most = packages[0]?.rows.length ?? 1;
   const shown = packages.slice(0, BARS).map((one) => {
-    const button = el("button", { type: "button", class: "link one", dir: "auto" }, one.name);
+    const button = el("button", { type: "button", class: "link one cut", dir: "auto" }, one.name);
     button.addEventListener("click", () => choose(one.id));
     return bar(button, one.rows, most);
   });
@@ -111,8 +118,9 @@ function drawPackages(place, list, choose) {
     shown.push(bar(el("span", { class: "soft" }, others), rest, Math.max(most, rest.length)));
   }
   const lines = packages.map((one) => [one.name, number(one.rows.length), number(one.rows.filter((row) => row.removal).length), ...planCells(one.rows)]);
-  place.replaceChildren(
-    legend(list.rows),
+  redraw(
+    place,
+    legend(rows),
     el("ul", { class: "bars" }, ...shown),
     asTable("Failed requests, by access package", ["Access package", "All", "Removals", ...PLAN_HEADS], lines),
   );
@@ -120,14 +128,4 @@ function drawPackages(place, list, choose) {
 
 function bar(name, rows, most) {
   return el("li", {}, name, el("span", { class: "track", "aria-hidden": "true" }, stack(rows, rows.length / most, "width")), el("b", {}, number(rows.length)));
-}
-
-/** The access packages with their rows, most rows first. */
-function packagesOf(rows) {
-  const found = new Map();
-  for (const row of rows) {
-    if (!found.has(row.packageId)) found.set(row.packageId, { id: row.packageId, name: row.package, rows: [] });
-    found.get(row.packageId).rows.push(row);
-  }
-  return [...found.values()].sort((one, other) => other.rows.length - one.rows.length || COLLATOR.compare(one.name, other.name));
 }

@@ -36,7 +36,17 @@ function fillSelect(select, choices, value) {
   select.value = value;
 }
 
-/** The pattern of a plan, beside its word: colour alone tells nothing on paper. */
+/** Put other children into an element; an opened part stays open, the focus on its control. */
+function redraw(element, ...children) {
+  const controls = () => [...element.querySelectorAll("button, summary, [tabindex]")];
+  const focused = controls().indexOf(document.activeElement);
+  const isOpen = element.querySelector("details")?.open ?? false;
+  element.replaceChildren(...children);
+  if (isOpen) element.querySelector("details").open = true;
+  if (focused >= 0) controls()[focused]?.focus({ preventScroll: true });
+}
+
+/** The colour of a plan, beside its word. */
 function swatch(plan) {
   return el("span", { class: `swatch ${plan}`, "aria-hidden": "true" });
 }
@@ -44,4 +54,17 @@ function swatch(plan) {
 /** Say something to those who do not see the page change. */
 function announce(text) {
   say(byId("live"), text);
+}
+
+/** Do this once before the next frame, however often it is asked for until then. */
+function oncePerFrame(action) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      action();
+    });
+  };
 }

@@ -1,32 +1,44 @@
-// Puts the parts together: which of the page's views is shown, and what is wanted of the list.
+// Puts the parts together: which of the page's views is shown, when the list is read, what is wanted.
 // Not for: anything that has a file of its own.
 
 const RETRY_SECONDS = 10; // after a lost connection
+const READ_EVERY = 10 * MINUTE; // while the tab is visible
+const AFTER_SWEEP = MINUTE; // most sweeps have ended by then
+const CACHE = 31 * SECOND; // after which the app reads a new list
 
-let list = new List();
+const model = new Model();
 let wanted = wantedFrom(location.hash);
 let loading = false;
 let reading = new AbortController(); // of the list
+let readAt = Infinity; // when the list is to be read again, in the app's time
 let again = load; // what the button beside a problem does
 let tryAgain; // timer of the next try after one that failed
 let typing; // timer of a search that is being typed
+let drawn = ""; // the model and the minute that causes and charts show
+let causes = [];
 
-// What the reader's own reprocesses came to, by request id: the app keeps a list for half a minute,
-// so that one which was read before may still show the old failure.
-const outcomes = new Map();
-
-const panel = new Panel();
-const run = new Run((entry) => {
-  panel.changed(entry);
-  if (!entry) return;
-  outcomes.set(entry.row.id, { entry, at: list.now() });
-  table.paintOne(entry.row);
-});
-const table = new Table(byId("table"), () => list.now(), {
+const render = oncePerFrame(showAll);
+const run = new Run(
+  (entries) => {
+    for (const entry of entries) model.note(entry);
+    panel.changed();
+    if (entries.length) render();
+  },
+  () => {
+    readAt = Math.min(readAt, appTime() + CACHE); // the first one may be from the app's cache
+    load();
+  },
+);
+const panel = new Panel(run);
+const table = new Table(byId("table"), {
   sort: (column) => want({ sort: { "": column, [column]: `-${column}` }[wanted.sort] ?? (wanted.sort === `-${column}` ? "" : column) }),
   select: showSelection,
   reprocess: (row) => start([row]),
-  more: async (row) => (await details(row, list.now())) && start([row]),
+  more: async (row) => (await details(row, model.portalUrl)) && start([row]),
+});
+const causeList = new Causes(byId("causes"), {
+  reprocess: (rows) => start(rows),
+  choose: (id) => want({ cause: wanted.cause === id ? "" : id }),
 });
 
 // -- views --
@@ -36,7 +48,7 @@ function view(name) {
   show(byId("tools"), name === "list");
 }
 
-/** Read the list from the begin; what is there stays until the new one has begun. */
+/** Read the list. The first reading is shown page by page, a later one when it is whole. */
 async function load() {
   if (loading) return;
   loading = true;
@@ -46,23 +58,23 @@ async function load() {
   const hadList = !byId("list").hidden;
   if (!hadList) view("loading");
   const slow = setTimeout(() => show(byId("slow")), 5000);
-  const fresh = new List();
+  const fresh = new Reading();
   const { signal } = reading;
   try {
     for await (const page of listPages(signal)) {
       if (signal.aborted) return;
       fresh.add(page);
-      list = fresh;
+      if (hadList) continue;
+      model.take(fresh);
       showList();
     }
-    fresh.whole = true;
-    showList();
-    announce(`${count(list.rows.length, "failed request")} read`);
+    fresh.isWhole = true;
+    takeWhole(fresh, hadList);
   } catch (problem) {
     if (signal.aborted) return;
     if (!(problem instanceof Problem)) throw problem;
     if (problem.name === "unauthorized") showDoor();
-    else if (hadList || fresh.rows.length) showBroken(problem, "The list could not be read", howOld());
+    else if (hadList || fresh.rows.length) showBroken(problem);
     else showProblem(problem);
     if (problem.name !== "unauthorized") tryAgainAfter(problem);
   } finally {
@@ -74,32 +86,71 @@ async function load() {
   }
 }
 
+function takeWhole(fresh, hadList) {
+  const before = new Set(model.live.map((row) => row.id));
+  show(byId("broken"), false);
+  const isNews = model.take(fresh);
+  if (isNews) run.compare(fresh);
+  const sweep = Date.parse(fresh.body.nextSweepAt) + AFTER_SWEEP;
+  const needed = run.of("sent").some((entry) => entry.at >= fresh.asOf) ? CACHE : READ_EVERY;
+  readAt = Math.min(appTime() + needed, sweep > appTime() ? sweep : Infinity);
+  showList();
+  if (!isNews) return;
+  const left = [...before].filter((id) => !model.byId.has(id)).length;
+  const more = model.live.filter((row) => !before.has(row.id)).length;
+  if (!hadList) announce(`${count(model.live.length, "failed request")} read`);
+  else if (left || more) announce(`List read again: ${number(more)} more, ${number(left)} fewer`);
+}
+
+/** Read again what the clock says is out of date, while the reader can see it. */
+function tick() {
+  if (document.hidden || byId("list").hidden) return;
+  if (appTime() >= readAt && !run.isSending) load();
+  render();
+}
+
 function showList() {
   if (byId("list").hidden) {
     view("list");
     byId("title").focus(); // what had the focus is gone
   }
-  for (const [id, { entry, at }] of outcomes) {
-    const row = list.byId.get(id);
-    if (row && at > list.asOf) Object.assign(row, { run: entry });
-    if (row) entry.row = row;
+  showAll();
+  table.select([...table.selected].filter((id) => model.byId.has(id)));
+}
+
+/** Show the model as it is now. */
+function showAll() {
+  if (byId("list").hidden) return;
+  const nothing = model.isWhole && !model.live.length && !panel.isOpen;
+  show(byId("nothing"), nothing && model.body.listComplete !== false);
+  show(byId("some"), !nothing);
+  const current = `${model.version} ${Math.floor(appTime() / MINUTE)}`;
+  if (drawn !== current) {
+    drawn = current;
+    causes = causesOf(model, keptCauses(), causes);
+    drawDays(byId("days"), model);
+    drawPackages(byId("packages"), packagesOf(model.live), (id) => {
+      want({ package: wanted.package === id ? "" : id });
+      byId("table-title").focus();
+    });
   }
-  say(byId("leave"), functionKey ? "Forget the key" : "Sign out");
+  causeList.draw(causes, keptCauses(), wanted.cause, model.portalUrl);
+  showGlance(model, wanted);
   showPlans();
   showChoices();
-  showGlance(list, wanted);
-  drawDays(byId("days"), list);
-  drawPackages(byId("packages"), list, (id) => {
-    want({ package: wanted.package === id ? "" : id });
-    byId("table-title").focus();
-  });
   showRows();
   showAge();
-  table.select([...table.selected].filter((id) => list.byId.has(id)));
+}
+
+/** Causes that stay while the filter or a run that is shown is about them. */
+function keptCauses() {
+  return [...new Set([wanted.cause, ...[...run.entries.values()].map((entry) => entry.row.causeId)])].filter(Boolean);
 }
 
 function showDoor() {
   clearInterval(tryAgain);
+  const way = document.body.dataset.signIn;
+  for (const one of ["key", "account", "none"]) show(byId(`by-${one}`), one === way);
   const wrong = functionKey !== "";
   functionKey = "";
   forget();
@@ -113,14 +164,17 @@ function showDoor() {
 function forget() {
   reading.abort();
   reading = new AbortController();
+  readAt = Infinity;
   run.clear();
-  outcomes.clear();
   panel.close();
-  list = new List();
+  model.forget();
   table.show([], "");
   table.select([]);
-  for (const id of ["days", "packages", "notes", "plans"]) byId(id).replaceChildren();
+  causes = [];
+  causeList.draw([], [], "", "");
+  for (const id of ["days", "packages", "notes", "plans", "more-facts", "more-attempts", "tip"]) byId(id).replaceChildren();
   say(byId("as-of"), "");
+  show(byId("broken"), false);
 }
 
 function showProblem(problem) {
@@ -138,36 +192,36 @@ function showProblem(problem) {
 /** Where waiting helps, read the list anew when it is over. */
 function tryAgainAfter(problem) {
   let left = Math.ceil(problem.wait) || (problem.name === "no-connection" ? RETRY_SECONDS : 0);
+  readAt = appTime() + READ_EVERY;
   if (!left) return;
-  const tick = () => {
+  const step = () => {
+    if (document.hidden) return;
     if (left === 0) load();
     else say(byId("again"), `Try again (by itself in ${left} s)`);
     left -= 1;
   };
-  tick();
-  tryAgain = setInterval(tick, 1000);
+  step();
+  tryAgain = setInterval(step, SECOND);
 }
 
+/** The view is the same after signing in: the fragment waits in this tab meanwhile. */
 function signIn() {
-  location.assign(byId("sign-in").href);
+  sessionStorage.setItem("view", location.hash);
+  location.assign("/.auth/login/aad?post_login_redirect_uri=%2Fapi%2Freport");
 }
 
-/** A problem while there is a list to look at: it stays. */
-function showBroken(problem, what, then) {
+/** A problem while there is a list to look at: it stays, below one banner. */
+function showBroken(problem) {
   const why = problem.detail || problemAdvice(problem.name);
-  const text = `${what}: ${problemTitle(problem.name)}. ${why} ${then}`.trim();
-  byId("notes").prepend(el("p", { class: "note", role: "alert" }, text));
-}
-
-function howOld() {
-  if (list.whole) return "This is the list from before.";
-  return `Only ${number(list.rows.length)} of ${number(list.total)} were read.`;
+  const rest = model.isWhole ? `This is the list of ${CLOCK.format(model.asOf)}.` : `Only ${number(model.rows.length)} of ${number(model.total)} were read.`;
+  say(byId("broken"), `The list could not be read: ${problemTitle(problem.name)}. ${why} ${rest}`);
+  show(byId("broken"));
 }
 
 function showAge() {
-  if (Number.isNaN(list.asOf)) return;
-  const part = list.whole ? "" : ` – ${number(list.rows.length)} of ${number(list.total)} read …`;
-  say(byId("as-of"), `as of ${CLOCK.format(list.asOf)}, ${ago(list.now() - list.asOf)}${part}`);
+  if (Number.isNaN(model.asOf)) return;
+  const part = model.isWhole ? "" : ` – ${number(model.rows.length)} of ${number(model.total)} read …`;
+  say(byId("as-of"), `as of ${CLOCK.format(model.asOf)}, ${ago(appTime() - model.asOf)}${part}`);
 }
 
 // -- what is wanted --
@@ -175,62 +229,20 @@ function showAge() {
 function want(change) {
   clearTimeout(typing); // what is typed already counts, too
   wanted = { ...wanted, search: byId("search").value.trim(), ...change };
+  if (byId("search").value.trim() !== wanted.search) byId("search").value = wanted.search;
   // Not a step of the history each: *Back* leaves the page, as the reader expects.
   history.replaceState(null, "", location.pathname + fragmentOf(wanted));
-  showChoices();
-  showPlans();
-  showGlance(list, wanted);
-  showRows();
+  showAll();
+  if (isFiltered(wanted)) announce(byId("shown").textContent);
 }
 
 function showRows() {
-  const rows = chosen(list, wanted);
+  const rows = chosen(model.rows, wanted);
   table.show(rows, wanted.sort);
   const filtered = isFiltered(wanted);
-  say(byId("shown"), filtered ? `${number(rows.length)} of ${count(list.rows.length, "request")} shown` : `${count(rows.length, "request")}, in the sweep's order`);
-  if (!filtered && wanted.sort) say(byId("shown"), count(rows.length, "request"));
-  if (filtered) announce(byId("shown").textContent);
+  const order = wanted.sort ? "" : ", in the sweep's order";
+  say(byId("shown"), filtered ? `${number(rows.length)} of ${count(model.rows.length, "request")} shown` : `${count(rows.length, "request")}${order}`);
   show(byId("clear"), filtered);
-  show(byId("no-match"), !rows.length && list.rows.length > 0);
-}
-
-function showPlans() {
-  const chips = [["", "All", list.total], ...PLAN_ORDER.map((plan) => [plan, PLANS[plan].name, list.counts[plan] ?? 0])];
-  if (byId("plans").childElementCount !== chips.length) {
-    byId("plans").replaceChildren(
-      ...chips.map(([plan, name]) => {
-        const chip = el("button", { type: "button" }, plan && swatch(plan), `${name} `, el("b"));
-        chip.addEventListener("click", () => want({ plan }));
-        return chip;
-      }),
-    );
-  }
-  chips.forEach(([plan, , n], place) => {
-    const chip = byId("plans").children[place];
-    mark(chip, "aria-pressed", String(wanted.plan === plan));
-    say(chip.querySelector("b"), number(n));
-  });
-}
-
-function showChoices() {
-  const present = (key) => [...new Set(list.rows.map(key))].filter(Boolean).sort(COLLATOR.compare);
-  if (byId("search").value !== wanted.search) byId("search").value = wanted.search;
-  const packages = packagesOf(list.rows).map((one) => [one.id, one.name]);
-  packages.sort((one, other) => COLLATOR.compare(one[1], other[1]));
-  fillSelect(byId("package"), [["", "Any"], ...packages], wanted.package);
-  const kinds = Object.entries(KINDS).map(([kind, [name]]) => [kind, name]);
-  const types = present((row) => row.type).map((type) => [type, worded(TYPES, type)]);
-  fillSelect(byId("type"), [["", "Any"], ...kinds, ...types], wanted.type);
-  fillSelect(byId("state"), [["", "Any"], ...present((row) => row.state).map((state) => [state, stateName(state)])], wanted.state);
-  fillSelect(byId("closes"), [["", "Any"], ...Object.entries(CLOSES).map(([name, [text]]) => [name, text])], wanted.closes);
-  const orders = Object.entries(COLUMNS).flatMap(([column, name]) => [[column, name], [`-${column}`, `${name}, falling`]]);
-  fillSelect(byId("sort"), [["", "The sweep's order"], ...orders], wanted.sort);
-}
-
-function showSelection() {
-  const n = table.selected.size;
-  show(byId("selection"), n > 0);
-  const hidden = n - chosen(list, wanted).filter((row) => table.selected.has(row.id)).length;
-  say(byId("selected"), `${number(n)} selected${hidden ? `, ${number(hidden)} of them not shown` : ""}`);
-  say(byId("reprocess-selected"), `Reprocess ${number(n)} …`);
+  show(byId("no-match"), !rows.length && model.rows.length > 0);
+  showSelection();
 }

@@ -1,112 +1,54 @@
-// What the reader asks for: the question before, what comes of it, and all about one request.
-// Not for: calling the app (run.js does).
+// The panel below the table: what a run has done, problems first.
+// Not for: sending (run.js).
 
-/** Ask once. Resolves to whether the reader wants it. */
-function confirmed(rows, now) {
-  const one = rows.length === 1;
-  say(byId("ask-title"), `Reprocess ${one ? "this request" : `${number(rows.length)} requests`}?`);
-  byId("ask-whom").replaceChildren(
-    ...(one ? [el("bdi", {}, rows[0].who), " – ", el("bdi", {}, rows[0].package)] : []),
-  );
-  const facts = [
-    "Microsoft Entra tries to deliver again now, whatever the plan says.",
-    ...told(rows.filter((row) => row.removal).length, one, "is a removal: somebody still has access.", "are removals: somebody still has access."),
-    ...told(rows.filter((row) => row.ends <= now).length, one, "has a closed window: Graph will most likely refuse.", "have a closed window: Graph will most likely refuse these."),
-  ];
-  byId("ask-facts").replaceChildren(...facts.map((text) => el("li", {}, text)));
-  say(byId("ask-yes"), one ? "Reprocess" : `Reprocess ${number(rows.length)}`);
-  return answered(byId("ask"), "yes");
-}
+// The groups of a run in the order in which they are listed.
+const GROUPS = {
+  problem: ["With a problem", "problem"],
+  unsent: ["Not sent", "unsent"],
+  left: ["Left to the next sweep", "left"],
+  sent: ["Sent", "sent", "done"],
+  waiting: ["To be sent", "sending", "waiting"],
+};
+const SAID = ["sent", "problem", "left", "unsent", "waiting"]; // in the order in which they are counted
 
-function told(n, one, single, several) {
-  if (!n) return [];
-  return [one ? `It ${single}` : `${number(n)} ${n === 1 ? single : several}`];
-}
-
-let dismiss = () => {};
-
-/**
- * Show a dialog until it is closed; its focus goes back to where it came from by itself.
- *
- * `close` comes late, perhaps when the dialog is open again: so the answer is taken when it is given.
- */
-function answered(dialog, value) {
-  dismiss();
-  dialog.showModal();
-  return new Promise((go) => {
-    const listening = new AbortController();
-    const end = (isYes) => {
-      listening.abort();
-      go(isYes);
-    };
-    dismiss = () => end(false);
-    dialog.addEventListener("submit", (event) => end(event.submitter?.value === value), listening);
-    dialog.addEventListener("close", () => dialog.open || end(false), listening);
-  });
-}
-
-/** Show all that is known of one request. Resolves to whether the reader wants to reprocess it. */
-function details(row, now) {
-  const { item } = row;
-  const facts = {
-    "Access package": row.package,
-    Mail: item.requestorEmail,
-    Type: [row.removal && "Removal: somebody still has access", worded(TYPES, row.type)].filter(Boolean).join(". "),
-    State: [stateName(row.run?.state || row.state), ownWords(item)].filter(Boolean).join(": "),
-    Window: [timeLeft(row.ends - now), dateTime(row.ends)].filter(Boolean).join(", "),
-    Plan: PLANS[row.plan] ? `${PLANS[row.plan].name}: ${PLANS[row.plan].means}` : row.plan,
-    "Next attempt": nextTexts(row, now).filter(Boolean).join(", "),
-    Attempts: number(row.attempts),
-    "Last attempt": [dateTime(row.last), worded(LAST_OUTCOMES, item.lastOutcome)].filter(Boolean).join(", "),
-    "Graph said": item.lastRefusal,
-    "Asked for": dateTime(Date.parse(item.createdAt)),
-    Failed: dateTime(Date.parse(item.completedAt)),
-    "Your reprocess": row.run?.text,
-    "Request id": row.id,
-    "Requestor id": item.requestorId,
-    "Access package id": item.accessPackageId,
-  };
-  const known = Object.entries(facts).filter(([, text]) => text);
-  byId("more-title").replaceChildren(el("bdi", {}, row.who));
-  byId("more-facts").replaceChildren(
-    ...known.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, text))]),
-  );
-  return answered(byId("more"), "reprocess");
-}
-
-/** The panel below the table: each outcome as it comes. */
 class Panel {
   #run;
-  #lines = new Map();
-  #asked = false;
+  #later = oncePerFrame(() => this.#draw());
   #said = "";
 
-  constructor() {
+  constructor(run) {
+    this.#run = run;
     byId("run-fold").addEventListener("click", () => this.#fold(!byId("run-body").hidden));
-    byId("run-only").addEventListener("change", () => this.#later());
     byId("run-stop").addEventListener("click", () => {
-      this.#run.stop();
+      run.stop();
       byId("run-title").focus(); // the button may be gone now
+      this.#later();
     });
+    for (const [id, step] of [["run-again", () => run.refused], ["run-rest", () => run.of("unsent")]]) {
+      byId(id).addEventListener("click", () => {
+        run.add(step().map((entry) => entry.row));
+        byId("run-title").focus();
+      });
+    }
   }
 
-  /** Show this run; `changed` below is told of each step. */
-  open(run) {
-    this.#run = run;
+  open() {
     show(byId("run"));
     this.#fold(false);
-    this.#later();
+    this.changed();
   }
 
   close() {
     show(byId("run"), false);
     byId("run-list").replaceChildren();
-    this.#lines.clear();
   }
 
-  /** One entry has changed, or (null) why nothing is sent. */
-  changed(entry) {
-    if (entry) this.#line(entry);
+  get isOpen() {
+    return !byId("run").hidden;
+  }
+
+  /** Something of the run has changed; many steps within one frame are shown at once. */
+  changed() {
     this.#later();
   }
 
@@ -116,59 +58,64 @@ class Panel {
     say(byId("run-fold"), folded ? "Show" : "Hide");
   }
 
-  #line(entry) {
-    const { row } = entry;
-    if (!this.#lines.has(row.id)) {
-      const line = el("li", {}, el("span", { class: "whom" }, el("bdi", {}, row.who), " – ", el("bdi", {}, row.package)), el("span", { class: "came", dir: "auto" }));
-      this.#lines.set(row.id, line);
-      byId("run-list").append(line);
-    }
-    const line = this.#lines.get(row.id);
-    mark(line, "class", entry.step);
-    say(line.lastElementChild, entry.text);
-  }
-
-  /** Many steps within one frame are shown at once. */
-  #later() {
-    if (this.#asked) return;
-    this.#asked = true;
-    requestAnimationFrame(() => {
-      this.#asked = false;
-      this.#show();
-    });
-  }
-
-  #show() {
+  #draw() {
     const run = this.#run;
+    if (!this.isOpen || !run.entries.size) return;
     const all = run.entries.size;
+    const groups = Object.entries(GROUPS).map(([name, [title, ...steps]]) => ({ name, title, entries: run.of(...steps) })).filter((group) => group.entries.length);
     const open = run.count("waiting", "sending");
-    const following = run.count("following");
-    const counts = [
-      [run.count("done"), "delivered"],
-      [following, "on their way"],
-      [run.count("problem"), "with a problem"],
-      [run.count("stopped"), "stopped"],
-      [open, "to be sent"],
-    ].filter(([n]) => n);
-    const text = counts.map(([n, what]) => `${number(n)} ${what}`).join(", ");
-    say(byId("run-title"), run.isOver ? `Reprocessed ${number(all)}` : `Reprocessing ${number(all)}`);
-    say(byId("run-counts"), text);
-    byId("run-progress").max = all;
-    byId("run-progress").value = all - open - following;
-    show(byId("run-stop"), !run.isOver);
-    show(byId("run-close"), run.isOver);
-    say(byId("run-stop"), open ? "Stop" : "Stop following");
+    const done = run.count("done");
+    const said = SAID.map((name) => groups.find((group) => group.name === name)).filter(Boolean);
+    const text = said.map(({ entries, title }) => `${number(entries.length)} ${title.toLowerCase()}`).join(", ");
+    say(byId("run-title"), run.isSending ? `Reprocessing ${number(all)}: ${number(all - open)} answered` : text);
+    say(byId("run-counts"), [run.isSending ? text : "", done && `${number(done)} of these ${done === 1 ? "no longer fails" : "no longer fail"}`].filter(Boolean).join("; "));
+    mark(byId("run-progress"), "max", String(all));
+    byId("run-progress").value = all - open;
+    show(byId("run-progress"), run.isSending);
+    this.#drawButtons(run);
     show(byId("run-wait"), Boolean(run.waitsFor));
     say(byId("run-wait"), run.waitsFor);
-    byId("run-list").classList.toggle("only", byId("run-only").checked);
+    this.#drawList(groups);
     this.#tell(run, text);
+  }
+
+  #drawButtons(run) {
+    const refused = run.refused.length;
+    const unsent = run.count("unsent");
+    show(byId("run-stop"), run.hasUnsent || (!run.isSending && run.isFollowing));
+    say(byId("run-stop"), run.isSending ? "Stop" : "Stop following");
+    show(byId("run-again"), !run.isSending && refused > 0);
+    say(byId("run-again"), `Again for the ${number(refused)} that ${refused === 1 ? "was" : "were"} refused`);
+    show(byId("run-rest"), !run.isSending && unsent > 0);
+    say(byId("run-rest"), unsent === 1 ? "Send the one that was not sent" : `Send the rest (${number(unsent)})`);
+    show(byId("run-close"), !run.isSending);
+  }
+
+  #drawList(groups) {
+    const top = byId("run-list").scrollTop;
+    byId("run-list").replaceChildren(
+      ...groups.map(({ name, title, entries }) =>
+        el(
+          "li",
+          {},
+          el("h3", {}, `${title} (${number(entries.length)})`),
+          el("ul", { class: name }, ...entries.map(entryLine)),
+        ),
+      ),
+    );
+    byId("run-list").scrollTop = top;
   }
 
   /** A screen reader hears the begin, what holds it up and the end, not each of hundreds. */
   #tell(run, text) {
-    const now = run.isOver ? `Done: ${text}` : run.waitsFor || "Reprocessing";
-    if (now === this.#said || !run.entries.size) return;
+    const now = run.isSending ? run.waitsFor || "Reprocessing" : `Done: ${text}`;
+    if (now === this.#said) return;
     this.#said = now;
     announce(now);
   }
+}
+
+function entryLine({ row, step, text }) {
+  const whom = el("span", { class: "whom cut" }, el("bdi", {}, row.who), " – ", el("bdi", {}, row.package));
+  return el("li", { class: step }, whom, el("span", { class: "came cut", dir: "auto" }, text));
 }

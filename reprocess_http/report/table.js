@@ -1,24 +1,14 @@
-// The table: only the rows in view are in the page, so that thousands of them scroll at ease.
-// Not for: choosing and ordering rows (rows.js).
+// The table. Up to ALL_SHOWN rows are all in the page, so that the browser finds in them; of more,
+// only those in view are, so that thousands scroll at ease. On paper it is all of them.
+// Not for: choosing and ordering rows (view.js), or what a row says (cells.js).
 //
 // Rows have one height and are placed by it, as children of a body that is as high as all of them.
 // Roles are written out, since table elements that are laid out as a grid may lose theirs. The row
 // that has the focus stays, wherever it is scrolled to.
 
-const COLUMNS = {
-  who: "Requestor",
-  package: "Access package",
-  type: "Type",
-  state: "State",
-  left: "Time left",
-  attempts: "Attempts",
-  last: "Last attempt",
-  next: "Next attempt",
-  plan: "Plan",
-};
+const ALL_SHOWN = 500;
 const MARGIN = 8; // rows kept above and below the window
 const LEAST = 20; // rows kept where the window shows none: who reads on by ear gets to them
-const PRINTED = 500; // rows on paper
 
 class Table {
   selected = new Set();
@@ -28,25 +18,18 @@ class Table {
   #body;
   #all;
   #sorts = {};
-  #now;
   #on;
   #height = 0;
-  #lastTicked = -1;
+  #lastTicked = ""; // request id
   #printing = false;
 
   /** `on`: what is to happen for sort(column), select(), reprocess(row), more(row). */
-  constructor(table, now, on) {
-    this.#now = now;
+  constructor(table, on) {
     this.#on = on;
     this.#body = table.querySelector("tbody");
     table.querySelector("thead").append(this.#head());
-    let asked = false;
-    const later = () => {
-      if (asked) return;
-      asked = true;
-      requestAnimationFrame(() => ((asked = false), this.place()));
-    };
-    addEventListener("scroll", later, { passive: true });
+    const later = oncePerFrame(() => this.place());
+    addEventListener("scroll", () => this.#rows.length > ALL_SHOWN && later(), { passive: true });
     addEventListener("resize", later, { passive: true });
     addEventListener("beforeprint", () => this.#print(true));
     addEventListener("afterprint", () => this.#print(false));
@@ -67,21 +50,44 @@ class Table {
     return el("tr", { role: "row", "aria-rowindex": "1" }, tick, ...cells, act);
   }
 
-  /** Show these rows in this order. */
+  /** The rows that are shown, in their order. */
+  get rows() {
+    return this.#rows;
+  }
+
+  /** Show these rows in this order; the one at the top of the window stays where it is, if it can. */
   show(rows, sort) {
+    const anchor = this.#anchor();
     this.#rows = rows;
     this.#places = new Map(rows.map((row, place) => [row.id, place]));
-    this.#lastTicked = -1;
     for (const [column, th] of Object.entries(this.#sorts)) {
       const order = { [column]: "ascending", [`-${column}`]: "descending" }[sort];
       mark(th, "aria-sort", order ?? "none");
     }
     mark(this.#body.parentElement, "aria-rowcount", String(rows.length + 1));
+    this.#body.style.height = `${rows.length * this.#rowHeight()}px`;
+    this.#return(anchor);
     this.place();
     this.#showTicks();
   }
 
-  /** Show what has changed of the rows in view; time passes as well. */
+  /** The first row in the window and how far it is from the top; undefined above the table. */
+  #anchor() {
+    const top = this.#body.getBoundingClientRect().top;
+    if (top >= 0 || !this.#height) return undefined;
+    const first = Math.ceil(-top / this.#height);
+    const ids = this.#rows.slice(first).map((row) => row.id);
+    return { ids, offset: top + first * this.#height };
+  }
+
+  #return(anchor) {
+    const place = this.#places.get(anchor?.ids.find((id) => this.#places.has(id)));
+    if (place === undefined) return;
+    const by = this.#body.getBoundingClientRect().top + place * this.#height - anchor.offset;
+    if (Math.abs(by) >= 1) scrollBy({ top: by, behavior: "instant" });
+  }
+
+  /** Show what has changed of the rows in the page; time passes as well. */
   paint() {
     for (const made of this.#made.values()) this.#paintRow(made);
   }
@@ -120,7 +126,7 @@ class Table {
   #insert(wanted, spare) {
     let at = this.#body.firstElementChild;
     for (const row of wanted) {
-      const made = this.#made.get(row.id) ?? spare.pop() ?? this.#make();
+      const made = this.#made.get(row.id) ?? spare.pop() ?? makeRow(this.#on, (...how) => this.#tick(...how));
       this.#made.set(row.id, made);
       made.row = row;
       if (made.tr === at) at = at.nextElementSibling;
@@ -132,13 +138,17 @@ class Table {
     }
   }
 
+  #paintRow(made) {
+    paintRow(made, this.selected.has(made.row.id));
+  }
+
   #range() {
-    const count = this.#rows.length;
-    if (this.#printing) return [0, Math.min(count, PRINTED)];
+    const n = this.#rows.length;
+    if (this.#printing || n <= ALL_SHOWN) return [0, n];
     const top = -this.#body.getBoundingClientRect().top;
     const first = Math.floor(top / this.#height) - MARGIN;
     const end = Math.ceil((top + innerHeight) / this.#height) + MARGIN;
-    return [Math.max(0, Math.min(first, count - LEAST)), Math.min(count, Math.max(end, LEAST))];
+    return [Math.max(0, Math.min(first, n - LEAST)), Math.min(n, Math.max(end, LEAST))];
   }
 
   #rowHeight() {
@@ -148,60 +158,16 @@ class Table {
 
   #print(on) {
     this.#printing = on;
-    const left = this.#rows.length - PRINTED;
-    say(byId("print-more"), left > 0 ? `${count(left, "more row")} are not printed; the CSV has them all.` : "");
     this.place();
-  }
-
-  // -- one row --
-
-  #make() {
-    const part = (name, ...children) => el("td", { role: "cell", class: name }, ...children);
-    const two = () => [el("span", { class: "one", dir: "auto" }), el("span", { class: "two", dir: "auto" })];
-    const tick = el("input", { type: "checkbox", class: "row-tick" });
-    const more = el("button", { type: "button", class: "link one row-more", dir: "auto" });
-    const act = el("button", { type: "button", class: "row-act" });
-    const tr = el("tr", { role: "row" }, el("td", { role: "cell", class: "tick" }, tick));
-    tr.append(el("th", { role: "rowheader", scope: "row", class: "who" }, more, el("span", { class: "two", dir: "auto" })));
-    for (const name of Object.keys(COLUMNS).slice(1)) tr.append(part(name, ...(name === "plan" ? [swatch(""), ...two()] : two())));
-    tr.append(el("td", { role: "cell", class: "act" }, act));
-    const made = { row: null, tr, tick, more, act, cells: {} };
-    for (const cell of tr.querySelectorAll("[class]")) if (cell.className in COLUMNS) made.cells[cell.className] = cell;
-    tick.addEventListener("click", (event) => this.#tick(made.row, tick.checked, event.shiftKey));
-    more.addEventListener("click", () => this.#on.more(made.row));
-    act.addEventListener("click", () => act.getAttribute("aria-disabled") !== "true" && this.#on.reprocess(made.row));
-    return made;
-  }
-
-  #paintRow({ row, tr, tick, more, act, cells }) {
-    const texts = cellTexts(row, this.#now());
-    for (const [name, [one, two]] of Object.entries(texts)) {
-      say(cells[name].querySelector(".one"), one);
-      say(cells[name].querySelector(".two"), two);
-    }
-    const whom = `${isolated(row.who)}, ${isolated(row.package)}`;
-    const left = row.ends - this.#now();
-    mark(more, "aria-label", `${isolated(row.who)}: details`);
-    mark(cells.plan.querySelector(".swatch"), "class", `swatch ${row.plan}`);
-    mark(cells.left, "class", left > 0 && left <= 2 * DAY ? "left soon" : "left");
-    mark(cells.type, "class", row.removal ? "type removal" : "type");
-    mark(cells.state, "class", `state ${row.run?.step ?? (row.state === "partiallyDelivered" ? "partly" : "failed")}`);
-    mark(tr, "class", this.selected.has(row.id) ? "selected" : "");
-    mark(tick, "aria-label", `Select ${whom}`);
-    tick.checked = this.selected.has(row.id);
-    const busy = { waiting: "Waiting", sending: "Sending", following: "On its way", done: "Delivered" }[row.run?.step];
-    say(act, busy ?? "Reprocess");
-    mark(act, "aria-label", `${busy ?? "Reprocess"}: ${whom}`);
-    mark(act, "aria-disabled", String(Boolean(busy)));
   }
 
   // -- selecting --
 
   #tick(row, on, isRange) {
     const place = this.#places.get(row.id);
-    const from = isRange && this.#lastTicked >= 0 ? this.#lastTicked : place;
+    const from = isRange ? (this.#places.get(this.#lastTicked) ?? place) : place;
     for (const one of this.#rows.slice(Math.min(from, place), Math.max(from, place) + 1)) this.#set(one, on);
-    this.#lastTicked = place;
+    this.#lastTicked = row.id;
     this.#selectionChanged();
   }
 
@@ -246,7 +212,7 @@ class Table {
     const last = this.#rows.length - 1;
     const page = Math.max(1, Math.floor(innerHeight / this.#height) - 2);
     const moves = { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page, Home: -last, End: last };
-    if (!kind || place === undefined || !(event.key in moves)) return;
+    if (!kind || place === undefined || !Object.hasOwn(moves, event.key)) return;
     event.preventDefault();
     const to = Math.min(Math.max(place + moves[event.key], 0), last);
     this.#reveal(to);
@@ -262,36 +228,4 @@ class Table {
     else if (below > 0) scrollBy(0, below);
     this.place();
   }
-}
-
-/** What each cell says: what matters, and below it what explains it. */
-function cellTexts(row, now) {
-  const { item, run } = row;
-  const left = row.ends - now;
-  return {
-    who: [row.who, row.contact],
-    package: [row.package, ""],
-    type: row.removal ? ["Removal", "somebody still has access"] : ["Access", worded(TYPES, row.type)],
-    state: [stateName(run?.state || row.state), run ? run.text : ownWords(item)],
-    left: [timeLeft(left), Number.isNaN(left) || left < 0 ? "" : `until ${dateTime(row.ends)}`],
-    attempts: [number(row.attempts), ""],
-    last: [
-      Number.isNaN(row.last) ? "never" : ago(now - row.last),
-      item.lastRefusal ? `refused: ${item.lastRefusal}` : worded(LAST_OUTCOMES, item.lastOutcome),
-    ],
-    next: nextTexts(row, now),
-    plan: [PLANS[row.plan]?.name ?? row.plan, ""],
-  };
-}
-
-function nextTexts(row, now) {
-  if (row.plan === "due") return ["next sweep", ""];
-  if (Number.isNaN(row.next)) return ["none", row.plan === "cooling" ? "the window closes before" : ""];
-  return row.next <= now ? ["next sweep", ""] : [`in ${span(row.next - now)}`, dateTime(row.next)];
-}
-
-/** Graph's own words about the state, where they say more than the state does. */
-function ownWords(item) {
-  const own = item.statusText ?? "";
-  return own.toLowerCase() === String(item.state ?? "").toLowerCase() ? "" : own;
 }

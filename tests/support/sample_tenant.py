@@ -1,8 +1,8 @@
-"""A tenant that was lived in for a month: failed requests with names, and what was tried of them.
+"""A tenant after a month of use: failed requests with names, and a record of each attempt.
 
 For: the page's pictures, its tests and its measurements. The requests are in the emulated Graph,
-the attempts in Azurite, where the app finds them. The same one for the same seed.
-Not for: rules of behaviour; and nothing here is asked by the app while it runs.
+the attempt records in Azurite. The same seed gives the same tenant.
+Not for: rules of behaviour.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from azure.data.tables import TableClient
 
-from attempts import Attempt, Attempts
+from attempt_store import AttemptStore
+from attempts import SLOTS, AttemptRecord, Change, Entry, Outcome
 from deadline import Deadline
 from emulator.azurite import Azurite
 from emulator.samples import FIRST, LAST
-from table import Change, Table
-from tests.local_app import App, quiet
+from table import Table
+from tests.support.local_app import App, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +42,14 @@ PACKAGES = {
 }
 TYPES = {"userAdd": 50, "adminAdd": 20, "systemAdd": 14, "userUpdate": 4}
 REMOVALS = {"adminRemove": 3, "userRemove": 2, "systemRemove": 2}
-REFUSALS = (
-    "The service is still retrying this request.",
-    "The group is mastered on-premises and cannot be changed here.",
-    "The user has not been provisioned in SharePoint Online.",
+STATUSES = (
+    "Group is read-only",
+    "User '{mail}' not found in https://contoso.sharepoint.com/sites/{number}",
+    None,
+    None,
+    None,
 )
-STATUSES = ("Group is read-only", "User not found in SharePoint Online", None, None)
+REFUSAL = "The service is still retrying this request."
 SETTINGS = {
     "SWEEP_SCHEDULE": "0 0 0 1 1 *",  # by hand only
     "STATUS_LINK_SECRET": "link-secret-for-tests-0123456789",
@@ -55,17 +58,18 @@ SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Sample:
     """What is put into the tenant, and what into the table."""
 
     requests: list[dict[str, object]]
-    attempts: list[Attempt]
+    records: list[AttemptRecord]
     swept_at: datetime
 
     def report(self) -> dict[str, object]:
         """The last sweep's report, of about what it would have found."""
-        tried = [one for one in self.attempts if self.swept_at - one.last < timedelta(minutes=1)]
-        refused = sum(one.outcome == "refused" for one in tried)
+        minute = timedelta(minutes=1)
+        tried = [one for one in self.records if self.swept_at - one.last_attempt_at < minute]
+        refused = sum(one.outcome is Outcome.REFUSED for one in tried)
         accepted = len(tried) - refused + 31
         return {
             "sweepId": str(uuid.UUID(int=1)),
@@ -79,13 +83,13 @@ class Life:
         }
 
 
-def life(count: int, seed: int = 7) -> Life:
+def sample(count: int, seed: int = 7) -> Sample:
     """Make `count` failed requests, most of them tried before."""
     random, now = Random(seed), datetime.now(UTC)
     swept_at = now - timedelta(minutes=9)
     made = [_request(random, number, now) for number in range(count)]
-    attempts = [one for row in made if (one := _attempt(random, row, now, swept_at))]
-    return Life(made, attempts, swept_at)
+    records = [one for row in made if (one := _record(random, row, now, swept_at))]
+    return Sample(made, records, swept_at)
 
 
 def _pick(random: Random, shares: dict[str, int]) -> str:
@@ -100,11 +104,12 @@ def _request(random: Random, number: int, now: datetime) -> dict[str, object]:
     name = f"{random.choice(FIRST)} {random.choice(LAST)}"
     is_guest = random.random() < 0.15
     mail = f"{name.lower().replace(' ', '.')}{number}"
+    status = random.choice(STATUSES)
     return {
         "id": str(uuid.UUID(int=random.getrandbits(128), version=4)),
         "requestType": _pick(random, REMOVALS if number % 23 == 5 else TYPES),
         "state": "partiallyDelivered" if random.random() < 0.2 else "deliveryFailed",
-        "status": random.choice(STATUSES),
+        "status": status and status.format(mail=mail, number=1000 + number),
         "completedDateTime": (now - timedelta(days=days)).isoformat(),
         "accessPackageId": str(uuid.uuid5(uuid.NAMESPACE_URL, package)),
         "accessPackageName": package,
@@ -114,9 +119,9 @@ def _request(random: Random, number: int, now: datetime) -> dict[str, object]:
     }
 
 
-def _attempt(
+def _record(
     random: Random, request: dict[str, object], now: datetime, swept_at: datetime
-) -> Attempt | None:
+) -> AttemptRecord | None:
     failed = datetime.fromisoformat(str(request["completedDateTime"]))
     hours = (now - failed) / timedelta(hours=1)
     if hours < 1:
@@ -131,29 +136,52 @@ def _attempt(
             now - cooldown * random.uniform(1.21, 1.9),
         )
     )
+    at = max(last, failed + timedelta(minutes=20))
     is_refused = random.random() < 0.4
-    return Attempt(
+    return AttemptRecord(
         str(request["id"]),
+        claim_id=str(uuid.UUID(int=random.getrandbits(128), version=4)),
+        claimed_at=at,
+        outcome=Outcome.REFUSED if is_refused else Outcome.ACCEPTED,
+        accepted_at=None if is_refused else at,
         count=count,
-        last=max(last, failed + timedelta(minutes=20)),
-        failed=failed,
-        outcome="refused" if is_refused else "sent",
-        refusal=random.choice(REFUSALS) if is_refused else "",
-        sweep=str(uuid.UUID(int=1)),
+        tries=count,
+        last_attempt_at=at,
+        first_failed_at=failed,
     )
+
+
+def _write(table: Table, records: list[AttemptRecord], deadline: Deadline) -> None:
+    """Write the records with their last two attempts: the sweep's, and a caller's before it."""
+    changes = [Change(one, _entry(one, one.outcome, "sweep")) for one in records]
+    again = [
+        Change(
+            one,
+            _entry(one, Outcome.ACCEPTED, "function key", hours=7),
+            slot=(one.tries - 1) % SLOTS,
+        )
+        for one in table.write(changes, deadline)
+        if isinstance(one, AttemptRecord) and one.tries > 1
+    ]
+    table.write(again, deadline)
+
+
+def _entry(record: AttemptRecord, outcome: Outcome, by: str, *, hours: int = 0) -> Entry:
+    words = REFUSAL if outcome is Outcome.REFUSED else ""
+    return Entry(record.last_attempt_at - timedelta(hours=hours), by, outcome, words)
 
 
 @contextlib.contextmanager
 def running(count: int) -> Iterator[App]:
     """Run the app with such a tenant."""
-    lived = life(count)
+    made = sample(count)
     with Azurite() as azurite:
         settings = SETTINGS | {"AzureWebJobsStorage": azurite.connection_string}
         client = TableClient.from_connection_string(azurite.connection_string, "reprocessAttempts")
         table, deadline = Table(client), Deadline(60)
-        table.write([Change(one) for one in lived.attempts], deadline)
-        Attempts(table).note_sweep(lived.report(), lived.swept_at)
+        _write(table, made.records, deadline)
+        AttemptStore(table).keep_report(made.report(), made.swept_at, deadline)
         with App(settings=settings, graph_options=("--requests", "0")) as app:
             quiet(app)
-            app.put(*lived.requests)
+            app.put(*made.requests)
             yield app

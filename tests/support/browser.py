@@ -1,6 +1,6 @@
 """A real browser with the page in it, and what a reader does there.
 
-Not for: tests (e2e/test_report.py) or pictures (pictures.py), which share it.
+Not for: tests (e2e/test_page.py) or pictures (pictures.py), which share it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ WATCH = """
     window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
 """
 LIST = "**/api/requests?*"
+MANY = "**/api/requests/reprocess"
 
 
 @cache
@@ -73,19 +74,19 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.page.is_closed():
+            self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
 
     def open(self, fragment: str = "") -> Self:
-        """Open the page and wait for the question who is asking."""
+        """Open the page and wait until it asks for a key, or for the list."""
         self.page.goto(f"{self.app.url}/api/report{fragment}")
         self.page.locator("#loading").wait_for(state="hidden")
         return self
 
     def give(self, key: str | None = None) -> Self:
         """Type a function key, the right one if none is given."""
-        self.page.get_by_label("With a function key").fill(
-            self.app.function_key if key is None else key
-        )
+        self.page.get_by_label("Function key").fill(self.app.function_key if key is None else key)
         self.page.keyboard.press("Enter")
         return self
 
@@ -111,19 +112,12 @@ class Reader:
         return self
 
     def fail(self, name: str, status: int, pattern: str = LIST, **more: object) -> Self:
-        """Let the app answer with a problem, but to who has no key."""
-
-        def failed(route: Route) -> None:
-            if "x-functions-key" not in route.request.headers:
-                route.continue_()
-                return
-            route.fulfill(
-                status=status,
-                content_type="application/problem+json",
-                body=json.dumps({"type": f"urn:redeliver:problem:{name}", "status": status} | more),
-            )
-
-        self.page.route(pattern, failed)
+        """Let the app answer with a problem."""
+        body = {"type": f"urn:redeliver:problem:{name}", "status": status} | more
+        kind, text = "application/problem+json", json.dumps(body)
+        self.page.route(
+            pattern, lambda route: route.fulfill(status=status, content_type=kind, body=text)
+        )
         return self
 
     def rows(self) -> Locator:
