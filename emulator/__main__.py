@@ -7,4 +7,4 @@ import sys
 
 from emulator.newcomer import main
 
-sys.exit(main())
+sys.exit(main(sys.argv[1:]))

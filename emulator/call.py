@@ -1,7 +1,7 @@
 """One call to the emulated Graph, what its path means, and its answer.
 
 For: what the parts of the service hand to each other. Batch items are calls as well.
-Not for: HTTP connections (front.py), or rules about requests (service.py).
+Not for: HTTP connections (http_server.py), or rules about requests (service.py).
 Codes and texts marked "ours" are not confirmed by any published answer: never rely on them.
 """
 

@@ -11,9 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from emulator.checks import NUMBER, Json, Wrong
+from emulator.control_requests import put_requests, shown
 from emulator.entity import time_text
 from emulator.faults import Faults, fault_from
-from emulator.hidden import put_requests, shown
 from emulator.switches import Settings, Switches
 from emulator.throttle import Throttle, checked_throttle
 

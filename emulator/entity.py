@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from emulator.tenant import REPROCESSABLE
+
 if TYPE_CHECKING:
     from emulator.query import Expand
     from emulator.switches import Settings
@@ -101,8 +103,7 @@ class Writer:
             shown = self._neighbour(request, name, nested)
             if shown is not MISSING:
                 whole[named(name, self.version)] = shown
-        whole |= request.shown_as
-        return {name: value for name, value in whole.items() if name not in request.left_out}
+        return whole
 
     def _request(self, request: Request) -> Json:
         state = request.state_at(self.now)
@@ -114,7 +115,12 @@ class Writer:
         status = pascal(state)
         if self.version == "beta" and state == "delivered":
             status = "FulfilledNotificationTriggered"  # seen; the other states' texts are ours
+        # https://learn.microsoft.com/graph/api/resources/requestactivity (beta); that it says why a
+        # delivery failed is not published.
+        told = request.detail and self.version == "beta" and state in REPROCESSABLE
+        activity = {"detail": request.detail, "actionDateTime": self._time(request.completed)}
         return {
+            **({"history": [activity]} if told else {}),
             "id": request.id,
             "requestType": self._cased(kind),
             "state": self._cased(state),

@@ -1,18 +1,17 @@
 """Things that go wrong on demand: on which calls, how often, and how.
 
 For: what comes now and then, such as a dropped connection or one request that is always refused.
-Not for: how Graph is in general; that is a switch (switches.py). Broken answers: broken.py.
+Not for: how Graph is in general; that is a switch (switches.py). Broken answers: faulty_answers.py.
 
 `on`: which calls: an operation, `batch` for a whole $batch, `batchItem` for each of its items, or
 `any`.
 `kind`:
     status              an error of this `status`, `code`, `message` and `retryAfter`
     html, empty, garbage  a body that is no JSON, with this `status`
-    truncated, drip     half of the answer; the answer byte by byte
-    dropBefore, dropAfter  no answer: the connection is closed, before or after it was carried out
+    truncated           half of the answer
+    dropAfter           no answer: it was carried out, and the connection is closed
     silence             no answer: the connection stays open
     redirect            to `location`
-    foreignNextLink, circularNextLink  a list whose nextLink leads to `location`, or back to itself
     missing             a batch item that is left out of the answer
 `after`: the call is carried out nevertheless. `skip`: so many calls pass first. `times`: so many
 are met, -1: all. `requestId`: only calls about this request. A list that breaks off at its third
@@ -44,15 +43,11 @@ KINDS = (
     "status",
     "html",
     "truncated",
-    "drip",
     "empty",
     "garbage",
-    "dropBefore",
     "dropAfter",
     "silence",
     "redirect",
-    "foreignNextLink",
-    "circularNextLink",
     "missing",
 )
 ITEM_KINDS = ("status", "html", "empty", "missing")
@@ -111,8 +106,6 @@ def fault_from(given: Any) -> Fault:
             "fault of kind missing leaves out a batch item: "
             "'on' must be batchItem, reprocess, read or list"
         )
-    if kind in ("foreignNextLink", "circularNextLink") and on not in ("list", "any"):
-        raise Wrong(f"fault of kind {kind}: 'on' must be list or any")
     retry_after = given.get("retryAfter")
     return Fault(
         on=on,

@@ -11,25 +11,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiohttp import web
 
 from emulator import serve
-from emulator.broken import STOPPING
 from emulator.checks import Wrong
 from emulator.control import Control
-from emulator.front import Front, leave_date_out
+from emulator.faulty_answers import STOPPING
+from emulator.http_server import Front, leave_date_out
 from emulator.identity import Identity
 from emulator.routes import add_control_routes
-from emulator.samples import generated
+from emulator.samples import CHANGE_SECONDS, EXAMPLE, Life, Samples, fill, fill_with_due
 from emulator.service import Service
 from emulator.switches import Rules, declared, json_name
+from emulator.tenant import Tenant
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from emulator.checks import Json
-    from emulator.tenant import Tenant
 
 CONTROL = web.AppKey("CONTROL", Control)
 IDENTITY = web.AppKey("IDENTITY", Identity)
@@ -42,7 +46,6 @@ def create_app(
     control: Control | None = None,
     identity: Identity | None = None,
     *,
-    control_key: str = "local",
     seed: int = 1,
 ) -> web.Application:
     """Make the whole emulator over one tenant; tests turn app[CONTROL] and app[IDENTITY]."""
@@ -55,7 +58,7 @@ def create_app(
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(_stop)
     app.on_response_prepare.append(leave_date_out)
-    add_control_routes(app, control, control_key)
+    add_control_routes(app, control)
     app.router.add_route("*", TOKEN_PATH, front.token)
     app.router.add_route("*", "/{path:.*}", front.graph)
     return app
@@ -79,13 +82,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=7072)
-    add("--requests", type=int, default=400, help="generated requests besides the showcase (400)")
-    add(
-        "--all-failed",
-        action="store_true",
-        help="all generated requests are failed and inside the window",
-    )
+    add("--requests", type=int, default=90, help="failed requests (90), and some others beside")
+    add("--all-failed", action="store_true", help="no others, all due, and delivered when tried")
+    add("--live", action="store_true", help="new ones fail, and what makes them fail is mended")
     add("--seed", type=int, default=1)
+    add("--at", type=datetime.fromisoformat, default=datetime.now(UTC), help="their time (now)")
     add(
         "--audience",
         default="https://graph.microsoft.com",
@@ -95,7 +96,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--client-id", action="append", default=[], help="a user-assigned identity; may be repeated"
     )
-    add("--control-key", default="local", help="what X-Emulator-Control must be")
     add(
         "--fault",
         action="append",
@@ -146,21 +146,29 @@ def _fault(text: str) -> Any:
         raise Wrong(f"--fault is not JSON: {text}") from None
 
 
-def _control(given: argparse.Namespace) -> Control:
-    """Make the tenant and what turns it. Raises Wrong."""
-    rules, changes = Rules(), _switches(given)
-    # The window first: how old the showcase's closed request must be depends on it.
-    days = changes.get("windowDays")
-    if isinstance(days, int | float):
-        rules.window_days = days
-    state = "deliveryFailed" if given.all_failed else None
-    tenant = generated(given.seed, given.requests, rules=rules, state=state)
+def _control(given: argparse.Namespace) -> tuple[Control, Samples]:
+    """Make the tenant and what turns it, and what its requests are made by. Raises Wrong."""
+    tenant, samples = Tenant(rules=Rules()), Samples(random.Random(given.seed), given.at)
+    (fill_with_due if given.all_failed else fill)(tenant, samples, given.requests)
     control = Control(tenant, given.seed)
-    control.patch_settings(changes)
+    control.patch_settings(_switches(given))
     control.keep_settings()
     for text in given.fault:
         control.add_fault(_fault(text))
-    return control
+    return control, samples
+
+
+async def _live(life: Life) -> AsyncIterator[None]:
+    """Let the tenant go on while it is served."""
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(CHANGE_SECONDS)
+            life.go_on()
+
+    task = asyncio.ensure_future(go_on())
+    yield
+    task.cancel()
 
 
 def _hints(given: argparse.Namespace, identity: Identity, control: Control) -> None:
@@ -173,9 +181,7 @@ def _hints(given: argparse.Namespace, identity: Identity, control: Control) -> N
     token, _ = identity.issue(
         identity.audience, values.roles, values.token_seconds, control.tenant.clock()
     )
-    print(f"Emulated Graph on {root} (Ctrl-C ends it); try a reprocess of:")
-    for request_id, what in control.tenant.showcase()[:6]:
-        print(f"  {request_id}  {what}")
+    print(f"Emulated Graph on {root} (Ctrl-C ends it); a failed request: {EXAMPLE}")
     print(f"IDENTITY_ENDPOINT={root}{TOKEN_PATH}")
     print(f"TOKEN={token}", flush=True)
 
@@ -196,10 +202,11 @@ def main(argv: list[str] | None = None) -> None:
         audience=given.audience,
     )
     try:
-        control = _control(given)
-        app = create_app(
-            control.tenant, control, identity, control_key=given.control_key, seed=given.seed
-        )
+        control, samples = _control(given)
+        app = create_app(control.tenant, control, identity, seed=given.seed)
+        if given.live:
+            life = Life(control.tenant, samples)
+            app.cleanup_ctx.append(lambda _: _live(life))
         asyncio.run(
             serve.until_stopped(
                 app, given.host, given.port, lambda: _hints(given, identity, control)

@@ -1,13 +1,14 @@
 """A local Azure Functions host around Microsoft's own Python worker library.
 
-Not for: proving what only Azure can (its routing, key store, timer lease, scaling, Easy Auth).
+Not for: proving what only Azure can (its key store, timer lease, scaling, Easy Auth), or how a call
+is read (inputs.py).
 
     python -m emulator.host --app DIR --port 7071
 
 The worker library loads the app, converts bindings and runs functions; what the real host does
 around it is done here: routes, keys, methods, header names, `%SETTING%`, timers, time-outs, logs.
 As on Azure, a body without Content-Length reaches nobody, and log lines outside of an invocation
-are lost (lost.py). `--late-settings` names app settings that are not there while the app is loaded
+are lost (lost_lines.py). `--late-settings` names app settings that are missing while it is loaded
 (azure-functions-python-worker #1770).
 """
 
@@ -28,12 +29,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from aiohttp import web
 from croniter import croniter
 
-from emulator import lost, protos, serve
+from emulator import inputs, lost_lines, protos, serve
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -70,7 +70,6 @@ class Host:
     functions: dict[str, Function] = field(default_factory=dict)
     routes: list[tuple[re.Pattern[str], Function]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
-    locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     by_hand: set[asyncio.Future[str]] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
 
@@ -113,11 +112,8 @@ class Host:
         if function.is_http:
             prefix = self.settings.get("extensions", {}).get("http", {}).get("routePrefix", "api")
             route = f"{prefix}/{trigger.get('route') or item.name}".strip("/")
-            parts = re.split(r"\{(\w+)[^}]*\}", route)
-            pattern = "".join(
-                f"(?P<{part}>[^/]+)" if n % 2 else re.escape(part) for n, part in enumerate(parts)
-            )
-            self.routes.append((re.compile(pattern, re.IGNORECASE), function))
+            self.routes.append((inputs.route_pattern(route), function))
+            self.routes.sort(key=lambda one: one[1].name.lower())  # as the real host tries them
 
     async def invoke(self, function: Function, data: Any) -> tuple[Any, str]:
         """Run a function; return its value, and what went wrong, if anything did."""
@@ -162,41 +158,52 @@ class Host:
         hours, minutes, seconds = self.settings.get("functionTimeout", "00:30:00").split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
-    def may(self, request: web.Request, level: str) -> bool:
-        """Check the key as the real host does: header or `code`, master key always."""
+    def may(self, given: str | None, level: str) -> bool:
+        """Whether this key opens a function of this level; the master key always does."""
         if level.lower() == "anonymous":
             return True
-        given = request.headers.get("x-functions-key") or request.query.get("code") or ""
         keys = [self.master_key] + ([self.function_key] if level.lower() == "function" else [])
+        given = given or ""
         return any(hmac.compare_digest(given.encode(), key.encode()) for key in keys)
 
     async def http(self, request: web.Request) -> web.StreamResponse:
-        """Answer one HTTP call: find the function, check method and key, run it."""
+        """Answer one HTTP call: find the function, check the key, run it."""
         told = "Content-Length" in request.headers or "Transfer-Encoding" in request.headers
         if request.method == "POST" and not told:
             return web.Response(status=411)  # Azure's front end, which the host is behind
-        path = request.rel_url.raw_path.lstrip("/")
+        raw, query = inputs.split_target(request.raw_path)
+        try:
+            path = inputs.routed_path(raw)
+        except inputs.BadPath:
+            return web.Response(status=400)
         for pattern, function in self.routes:
             match = pattern.fullmatch(path)
             methods = [m.upper() for m in function.trigger.get("methods") or ("GET", "POST")]
             if match and request.method in methods:
-                if not self.may(request, str(function.trigger.get("authLevel", "function"))):
+                if not self.may(_key(request), str(function.trigger.get("authLevel", "function"))):
                     return web.Response(status=401)
-                return await self._call_http(request, function, match.groupdict())
+                return await self._call_http(request, function, match.groupdict(), path, query)
         return web.Response(status=404)
 
     async def _call_http(
-        self, request: web.Request, function: Function, params: dict[str, str]
+        self,
+        request: web.Request,
+        function: Function,
+        params: dict[str, str],
+        path: str,
+        query: str,
     ) -> web.StreamResponse:
-        # The real host decodes route values, but never an encoded slash.
-        decoded = {k: _decode_segment(v) for k, v in params.items()}
+        headers = inputs.headers_of(request.headers.items())
+        length = inputs.body_length(headers)
+        if length > LARGEST_BODY:
+            return web.Response(status=500)  # azure-functions-host #10519
         http = protos.message(
             method=request.method,
-            url=str(request.url),
-            headers={k.lower(): v for k, v in _joined(request.headers).items()},
-            params=decoded,
-            query={k: v for k, v in _joined(request.query).items() if v},
-            body=protos.TypedData(bytes=await request.read() if request.content_length else b""),
+            url=inputs.url_of(request.scheme, request.host, path, query),
+            headers=headers,
+            params=params,
+            query=inputs.query_of(inputs.parameters(query)),
+            body=protos.TypedData(bytes=await request.read() if length else b""),
         )
         value, problem = await self.invoke(function, protos.TypedData(http=http))
         if problem or value is None:
@@ -223,33 +230,34 @@ class Host:
         return problem
 
     async def keep_time(self, function: Function) -> None:
-        """Run a timer function by its schedule (NCRONTAB, UTC); runs never overlap."""
+        """Run a timer function by its schedule (NCRONTAB, UTC): one run at a time.
+
+        A run that lasts past the next time of the schedule is followed by another one at once.
+        """
         schedule = str(function.trigger["schedule"])
         schedule = re.sub(r"^%(\w+)%$", lambda m: os.environ.get(m[1], m[0]), schedule)
+        last = datetime.now(UTC)
         while True:
-            now = datetime.now(UTC)
-            due = croniter(schedule, now, second_at_beginning=True).get_next(datetime)
-            await asyncio.sleep((due - now).total_seconds())
-            await self.once_at_a_time(function)
-
-    async def once_at_a_time(self, function: Function, past_due: bool = False) -> str:
-        """Run a timer function when its last run has ended."""
-        async with self.locks.setdefault(function.name, asyncio.Lock()):
-            return await self.run_timer(function, past_due)
+            following = croniter(schedule, last, second_at_beginning=True, day_or=False)
+            due = following.get_next(datetime)
+            await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
+            last = max(due, datetime.now(UTC))
+            await self.run_timer(function)
 
     async def admin_run(self, request: web.Request) -> web.StreamResponse:
         """`POST /admin/functions/{name}`: run a timer function by hand, as on Azure.
 
+        Such a run waits for no other one.
         This host's own are `?wait=true`, to answer when the run has ended, and `?pastDue=true`, as
         after a missed run.
         """
-        if not self.may(request, "admin"):
+        if not self.may(_key(request), "admin"):
             return web.Response(status=401)
         function = self.functions.get(request.match_info["name"])
         if function is None or function.is_http:
             return web.Response(status=404)
         past_due = request.query.get("pastDue") == "true"
-        run = asyncio.ensure_future(self.once_at_a_time(function, past_due))
+        run = asyncio.ensure_future(self.run_timer(function, past_due))
         if request.query.get("wait") != "true":
             self.by_hand.add(run)  # kept from being collected while it runs
             run.add_done_callback(self.by_hand.discard)
@@ -260,21 +268,26 @@ class Host:
         )
 
 
-def _decode_segment(segment: str) -> str:
-    return "%2F".join(unquote(part) for part in re.split("%2[fF]", segment))
+def _key(request: web.Request) -> str | None:
+    _, query = inputs.split_target(request.raw_path)
+    return inputs.key_of(request.headers.items(), inputs.parameters(query))
 
 
-def _joined(pairs: Any) -> dict[str, str]:
-    """Return a header's or parameter's values as the real host hands them on: one text, commas."""
-    return {name: ",".join(pairs.getall(name)) for name in pairs}
+@web.middleware
+async def _without_words(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer as the real host what is no route of it: 404, without a body."""
+    try:
+        return await handler(request)  # type: ignore[no-any-return]
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        return web.Response(status=404)
 
 
 def application(host: Host) -> web.Application:
     """Return the web application that serves a loaded host."""
-    app = web.Application(client_max_size=LARGEST_BODY)
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_without_words])
 
     async def state(request: web.Request) -> web.StreamResponse:
-        if not host.may(request, "admin"):
+        if not host.may(_key(request), "admin"):
             return web.Response(status=401)
         return web.json_response({"state": "Running"})
 
@@ -317,8 +330,8 @@ def main() -> int:
 
 def _log_to_stdout(host: Host) -> None:
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter(lost.FORMAT, "%Y-%m-%dT%H:%M:%S"))
-    handler.addFilter(lost.Mark(host.running))
+    handler.setFormatter(logging.Formatter(lost_lines.FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    handler.addFilter(lost_lines.Mark(host.running))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.Formatter.converter = time.gmtime
     logging.getLogger("azure.functions").setLevel(logging.WARNING)

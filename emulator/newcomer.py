@@ -1,151 +1,200 @@
-"""`make run`: the app on this machine, with what a newcomer needs to try it.
+"""`make run`: the app on this machine, beside an emulated Graph that goes on failing.
 
-    python -m emulator                            one tenant, all of it swept
-    python -m emulator --packages 3 --forbidden 1 three of its access packages are swept, and Graph
-                                                  denies one of them
-    python -m emulator --pages repeats,empty --throttle '{"perSecond": 5}'
+    python -m emulator                                    the app, with ninety failed requests
+    python -m emulator --requests 5000 --latency-ms 200   more of them, and a slower Graph
+    python -m emulator break throttle                     while it runs; see breaks.py
 
-Any other option is one of the emulated Graph's (`python -m emulator.graph --help`). App settings in
-the environment reach the app, but for those of an identity or a storage account: what is real stays
-untouched. PORT and GRAPH_PORT choose the ports.
-Not for: starting and ending the parts (run.py).
+Not for: starting and ending the parts (run.py), or what has failed (samples.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import secrets
 import signal
 import socket
 import sys
-import threading
-from dataclasses import dataclass
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from emulator.run import OWN, Local, NotStarted
-from emulator.samples import generated
+import settings as app_settings
+from emulator import breaks
+from emulator.run import OWN, Local, NotStarted, ask
+from emulator.samples import EXAMPLE
 
-DEFAULTS = {"SWEEP_SCHEDULE": "0 * * * * *", "SWEEP_MIN_AGE_MINUTES": "60"}
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping
 
+# Only beta has words for a failed delivery.
+DEFAULTS = {
+    "GRAPH_API_VERSION": "beta",
+    "SWEEP_SCHEDULE": "0 * * * * *",
+    "SWEEP_MIN_AGE_MINUTES": "1",
+    "SWEEP_MAX_ATTEMPTS": "16",
+}
+PORT, REQUESTS = 7071, 90
+HELP = """App settings of the environment reach the app, those of a real identity or storage account
+do not. PORT (7071) and GRAPH_PORT (the next one) choose the ports. Any other option is one of the
+emulated Graph's, `python -m emulator.graph --help`; for example:
 
-@dataclass(frozen=True)
-class Swept:
-    """The access packages that are swept, ids and names (none: all), and which Graph denies."""
+  --requests 5000                      more failed requests
+  --latency-ms 200                     a slower Graph
+  --throttle '{"perSecond": 5}'        a Graph that takes five calls a second
+  --pages repeats,empty                pages as no document promises them
+  --catalogs ID --roles ''             an identity with a role on one catalog only
 
-    packages: dict[str, str]
-    forbidden: tuple[str, ...]
-
-    def words(self) -> str:
-        """Say it in the middle of a sentence."""
-        if not self.packages:
-            return ""
-        denied = ", ".join(f"{self.packages[one]} ({one})" for one in self.forbidden)
-        return f", over {', '.join(self.packages.values())}" + (
-            f", of which Graph denies {denied}" if denied else ""
-        )
-
-
-def chosen(count: int, forbidden: int) -> Swept:
-    """Choose the first packages of the generated tenant; the last of them are forbidden."""
-    offered = list(generated(count=0, examples=False).packages.values())[:count]
-    packages = {package.id: package.display_name for package in offered}
-    return Swept(packages, tuple(packages)[max(0, len(packages) - forbidden) :])
-
-
-def hints(local: Local, swept: Swept) -> str:
-    """Return what a newcomer needs: address, key, ids, and lines that work when pasted."""
-    shown = local.control("GET", "showcase")["showcase"]
-    ids = "\n".join(f"    {one['id']}  {one['what']}" for one in shown)
-    first, key = shown[0]["id"], f"-H 'x-functions-key: {local.function_key}'"
-    secret = local.settings.get("WEBHOOK_SECRETS", "").partition(",")[0]
-    body = json.dumps({"requestId": shown[0]["id"]})
-    signature = f"$(printf %s '{body}' | openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //')"
-    return f"""
-Redeliver runs on {local.url} with an emulated Graph ({local.graph_url}).
-
-  the page       {local.url}/api/report (type the function key there)
-  function key   {local.function_key}
-  requests to try, and what a reprocess of each comes to:
-{ids}
-
-  reprocess the first one; ask for its status (202 until the delivery has ended, then 200); look at
-  another without changing anything:
-    curl -i -X POST {key} --data '' {local.url}/api/requests/{first}/reprocess
-    curl -i {key} {local.url}/api/requests/{first}
-    curl -i -X POST {key} --data '' \
-'{local.url}/api/requests/{shown[-1]["id"]}/reprocess?dryRun=true'
-  the same as a ticketing system asks for it, its body signed; and what works and what does not:
-    curl -i -X POST {key} -H "X-Hub-Signature-256: sha256={signature}" \
--d '{body}' {local.url}/api/webhook
-    curl -i {key} {local.url}/api/diagnosis
-  the sweep runs every minute{swept.words()}; run it now, and read its log line below:
-    curl -i -X POST -H 'x-functions-key: {local.master_key}' -H 'Content-Type: application/json' \
--d '{{"input": null}}' {local.url}/admin/functions/sweep
-
-Ctrl-C ends it.
 """
 
 
-def settings(swept: Swept) -> dict[str, str]:
-    """Return the app's settings: ours, over them those of the environment, over all the options."""
-    ours = {"STATUS_LINK_SECRET": secrets.token_hex(32), "WEBHOOK_SECRETS": secrets.token_hex(16)}
+class CannotRun(Exception):
+    """It cannot be started like this; the text says why, and what would be right."""
+
+
+class Newcomer(Local):
+    """The local app, which remembers attempts at the sample tenant's requests."""
+
+    samples = ""
+
+    def _part(
+        self, module: str, *options: str, settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        if module == "emulator.host" and self.samples:
+            module, settings = (
+                "emulator.newcomer_host",
+                {**(settings or {}), "SAMPLES": self.samples},
+            )
+        return super()._part(module, *options, settings=settings)
+
+
+def hints(local: Local) -> str:
+    """Return the address that opens the page, one call, and where to read on."""
+    if local.settings.get("HTTP_AUTH_LEVEL", "").lower() == "anonymous":
+        return f"""
+The app runs on {local.url}, and answers every call with 401: HTTP_AUTH_LEVEL is anonymous, so App
+Service authentication identifies callers, which is not here. Ctrl-C ends it.
+"""
+    return f"""
+The app runs here, beside an emulated Microsoft Graph. Its page, signed in:
+
+    {local.url}/api/report#key={local.function_key}
+
+A call as a workflow makes it, and its answer:
+
+    curl -X POST -H 'x-functions-key: {local.function_key}' --data '' \
+{local.url}/api/requests/{EXAMPLE}/reprocess
+    202, "outcome": "accepted"; ten seconds later the request is delivered
+
+Break Graph and see what the app says: make break HOW=throttle (deny, fail, silence, lose, identity,
+mend). More: README.md; make run OPTIONS=--help. The log of the app follows. Ctrl-C ends it.
+"""
+
+
+def settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the app's settings: ours, and over them those of the environment. Raises CannotRun."""
     given = {
         name: value
-        for name, value in os.environ.items()
-        if name.startswith(OWN) and name not in {"GRAPH_PORT", "GRAPH_ENDPOINT"} and value
+        for name, value in environ.items()
+        if name.startswith((*OWN, "AZURE_CLIENT_ID")) and value and name != "GRAPH_PORT"
     }
-    options = {"SWEEP_ACCESS_PACKAGES": ",".join(swept.packages)} if swept.packages else {}
-    if client_id := os.environ.get("AZURE_CLIENT_ID"):
-        options["AZURE_CLIENT_ID"] = client_id
-    return DEFAULTS | ours | given | options
+    given.pop("GRAPH_ENDPOINT", None)
+    whole = {**DEFAULTS, "STATUS_LINK_SECRET": secrets.token_hex(32), **given}
+    try:
+        app_settings.load(whole)
+    except app_settings.SettingsError as error:
+        raise CannotRun("\n".join(error.problems)) from None
+    return whole
 
 
-def local_app() -> tuple[Local, Swept]:
-    """Make what the command line and the environment ask for. Raises ValueError."""
+def port_of(environ: Mapping[str, str], name: str, default: int) -> int:
+    """Return a port that can be listened on. Raises CannotRun."""
+    text = environ.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+        raise CannotRun(f"{name} is '{text}' but should be a number from 1 to 65535")
+    port = int(text)
+    with contextlib.closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise CannotRun(f"port {port} is not for everybody: choose one from 1024 on") from None
+        except OSError:
+            by = "the app, which runs already" if _is_the_app(port) else "another program"
+            raise CannotRun(
+                f"port {port} is taken by {by}: choose another one, {name}=8080 make run"
+            ) from None
+    return port
+
+
+def _is_the_app(port: int) -> bool:
+    try:
+        return ask(f"http://127.0.0.1:{port}/api/health", {}) == b'{"status": "ok"}'
+    except (OSError, ValueError):
+        return False
+
+
+def graph_port(environ: Mapping[str, str]) -> int:
+    """Return where the emulated Graph listens unless GRAPH_PORT says otherwise, for breaks too."""
+    port = environ.get("PORT") or str(PORT)
+    return int(port) + 1 if port.isascii() and port.isdecimal() else PORT + 1
+
+
+def local_app(arguments: list[str], environ: Mapping[str, str]) -> Newcomer:
+    """Make what command line and environment ask for. Raises CannotRun."""
     parser = argparse.ArgumentParser(
         prog="python -m emulator",
-        usage="%(prog)s [options]",
         allow_abbrev=False,
-        description="The app with emulated Graph and identity; other options are Graph's.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="The app beside an emulated Graph and identity.",
+        epilog=HELP + breaks.help_text(),
     )
-    parser.add_argument("--packages", type=int, default=0, help="how many packages are swept")
-    parser.add_argument("--forbidden", type=int, default=0, help="how many of them Graph denies")
-    given, others = parser.parse_known_args()
-    swept = chosen(given.packages, given.forbidden)
-    if swept.forbidden:
-        others += ["--forbidden-packages", ",".join(swept.forbidden)]
-    whole = settings(swept)
-    if "AZURE_CLIENT_ID" in whole:
-        others += ["--client-id", whole["AZURE_CLIENT_ID"]]
-    port, graph_port = (int(os.environ.get(n) or d) for n, d in (("PORT", 7071), ("GRAPH_PORT", 0)))
-    return Local(port, graph_port, settings=whole, graph_options=tuple(others), echo=True), swept
+    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"failed ones ({REQUESTS})")
+    parser.add_argument("--seed", type=int, default=1, help="another number: other requests (1)")
+    given, others = parser.parse_known_args(arguments)
+    whole = settings(environ)
+    now = datetime.now(UTC).isoformat()
+    options = ["--requests", str(given.requests), "--seed", str(given.seed), "--at", now, "--live"]
+    if client_id := whole.get("AZURE_CLIENT_ID"):
+        options += ["--client-id", client_id]
+    port = port_of(environ, "PORT", PORT)
+    of_graph = port_of(environ, "GRAPH_PORT", graph_port(environ))
+    local = Newcomer(port, of_graph, settings=whole, graph_options=(*options, *others), echo=True)
+    local.samples = f"{given.requests} {given.seed} {now}"
+    return local
 
 
-def main() -> int:
-    """Run until told to stop; return the exit code."""
-    try:
-        local, swept = local_app()
-    except ValueError:
-        print("PORT and GRAPH_PORT should be numbers", file=sys.stderr)
-        return 1
-    ended = threading.Event()
+def main(arguments: list[str]) -> int:
+    """Run until told to stop, or break what runs; return the exit code."""
+    if arguments[:1] == ["break"]:
+        port = os.environ.get("GRAPH_PORT") or graph_port(os.environ)
+        code, text = breaks.main(arguments[1:], f"http://127.0.0.1:{port}")
+        print(text, file=sys.stderr if code else sys.stdout)
+        return code
+    ended: list[
+        int
+    ] = []  # a handler must not set an Event: the wait that it interrupts has its lock
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with contextlib.closing(socket.socket()) as probe:
-        if probe.connect_ex(("127.0.0.1", local.port)) == 0:
-            hint = "choose another one, PORT=8080 make run"
-            print(f"port {local.port} is taken: {hint}", file=sys.stderr)
-            return 1
+        signal.signal(number, lambda number, _: ended.append(number))
     try:
-        with local:
-            print(hints(local, swept), flush=True)
-            while not ended.wait(0.2):
+        with local_app(arguments, os.environ) as local:
+            print(hints(local), flush=True)
+            _sweep(local)
+            while not ended:
+                time.sleep(0.1)
                 if any(part.poll() is not None for part in local.parts):
                     print("a part of it has ended, so all of it ends", file=sys.stderr)
                     return 1
-    except NotStarted as error:
-        print(f"not started: {error}", file=sys.stderr)
+    except (CannotRun, NotStarted) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _sweep(local: Local) -> None:
+    """Start the first sweep, so that nobody waits a minute for its report."""
+    url = f"{local.url}/admin/functions/sweep"
+    with contextlib.suppress(OSError):
+        ask(url, {"x-functions-key": local.master_key}, "POST", b'{"input": null}')

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from emulator import lost
+from emulator import lost_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ class Local:
         late = ("--late-settings", ",".join(local)) if self.late else ()
         options = ("--port", str(self.port), "--app", str(self.app), *late)
         host = self._part("emulator.host", *options, settings=local)
-        self._wait(graph, f"{self.graph_url}/control/showcase", {"X-Emulator-Control": "local"})
+        self._wait(graph, f"{self.graph_url}/control/clock", {"X-Emulator-Control": "local"})
         self._wait(host, f"{self.url}/admin/host/status", {"x-functions-key": self.master_key})
 
     def _graph_options(self) -> list[str]:
@@ -156,7 +156,7 @@ class Local:
         for raw in part.stdout:
             line = raw.decode(errors="replace").rstrip()
             self.lines.append(line)
-            if self.echo and module == "emulator.host":
+            if self.echo and module != "emulator.graph":
                 print(line, flush=True)
 
     def _wait(self, part: subprocess.Popen[bytes], url: str, headers: dict[str, str]) -> None:
@@ -217,7 +217,7 @@ class Local:
             found = [
                 json.loads(line[line.index("{") :])
                 for line in self.lines[since:]
-                if f'"event": "{event}"' in line and lost.MARK not in line
+                if f'"event": "{event}"' in line and lost_lines.MARK not in line
             ]
             if found:
                 return found
@@ -226,7 +226,7 @@ class Local:
 
     def lost(self, logger: str = "redeliver") -> list[str]:
         """Return the lines of a logger that would be lost on Azure; there should be none."""
-        return [line for line in self.lines if f"[{logger}] {lost.MARK}" in line]
+        return [line for line in self.lines if f"[{logger}] {lost_lines.MARK}" in line]
 
 
 def ask(url: str, headers: dict[str, str], method: str = "GET", body: bytes | None = None) -> bytes:

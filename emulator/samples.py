@@ -1,100 +1,129 @@
-"""Ready-made data for the emulated tenant: documented examples, a showcase, and as many as wanted.
+"""A tenant in use: failed requests with what makes them fail, and what the app has tried so far.
 
-For: a tenant that looks lived in, the same one for the same seed and clock.
+For: the same tenant for the same seed and time, in two processes: the emulated Graph has its
+requests, the app remembers its attempts (newcomer_host.py). `Life` goes on with it.
 Not for: rules of behaviour, which are in tenant.py.
+
+Graph's words on a failed delivery are not published; those here are made up.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from random import Random
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from emulator.tenant import (
-    ENDED,
-    AccessPackage,
-    Catalog,
-    Clock,
-    Request,
-    Subject,
-    Tenant,
-    utc_now,
-)
+from emulator.tenant import ENDED, REPROCESSABLE, AccessPackage, Catalog, Request, Subject, Tenant
 
 if TYPE_CHECKING:
-    from emulator.switches import Rules
+    from datetime import datetime
+    from random import Random
 
-CATALOGS = ("General", "Partners", "Engineering", "Finance")
-PACKAGES = (
-    "Sales Team",
-    "Marketing Campaign",
-    "Partner Portal",
-    "Guest Collaboration",
-    "Source Code Readers",
-    "Build Operators",
-    "Incident Response",
-    "Finance Reports",
-    "Payroll Auditors",
-    "Legal Hold",
-    "Field Service",
-    "Board Papers",
-)
-FIRST = (
-    "Adele",
-    "Alex",
-    "Diego",
-    "Grady",
-    "Henrietta",
-    "Isaiah",
-    "Joni",
-    "Lee",
-    "Lidia",
-    "Megan",
-    "Nestor",
-    "Patti",
-)
-LAST = (
-    "Vance",
-    "Wilber",
-    "Siciliani",
-    "Archie",
-    "Mueller",
-    "Langer",
-    "Sherman",
-    "Gu",
-    "Holloway",
-    "Bowen",
-    "Wilke",
+FIRST = ("Adele", "Alex", "Diego", "Grady", "Henrietta", "Isaiah", "Joni", "Lee", "Lidia", "Megan")
+LAST = ("Vance", "Wilber", "Siciliani", "Archie", "Mueller", "Langer", "Sherman", "Gu", "Bowen")
+ADDITIONS, REMOVALS = ("userAdd", "userAdd", "adminAdd", "systemAdd"), ("adminRemove", "userRemove")
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+# The app's own: a failure is first tried so late, then again after cool-downs that double.
+FIRST_TRY, COOLDOWN, LONGEST_COOLDOWN = 20 * MINUTE, 60 * MINUTE, DAY
+WINDOW, DELIVERY = 14 * DAY, timedelta(seconds=25)
+CHANGE_SECONDS = 20  # between two changes, while somebody looks
+EXAMPLE = "00000001-0000-4000-8000-000000000001"  # is delivered by the next attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What makes deliveries fail.
+
+    `share`: how many of a hundred requests. `days`: since when each has failed, at least and at
+    most. `mended`: so many minutes after the start; None: not while anybody looks. `refused`: Graph
+    refuses the reprocess itself, with these words. `alone`: one person in all of the packages.
+    """
+
+    words: str
+    packages: tuple[str, ...]
+    share: int
+    days: tuple[float, float]
+    mended: float | None = None
+    types: tuple[str, ...] = ADDITIONS
+    state: str = "deliveryFailed"
+    refused: bool = False
+    guests: bool = False
+    alone: bool = False
+
+
+TROUBLES = (
+    Trouble(
+        "The group is mastered on-premises and cannot be changed here.",
+        ("Sales Team", "Field Service", "Build Operators"),
+        24,
+        (0.2, 13.9),
+    ),
+    Trouble(
+        "User '{mail}' was not found in SharePoint Online.",
+        ("Partner Portal", "Guest Collaboration"),
+        20,
+        (0.01, 8),
+        mended=12,
+        guests=True,
+    ),
+    Trouble(
+        "No licence is left: the subscription of 'Microsoft 365 E5' has lapsed.",
+        ("Marketing Campaign", "Finance Reports", "Field Service"),
+        16,
+        (0.1, 1.3),
+        mended=-10,
+        state="partiallyDelivered",
+    ),
+    Trouble(
+        "Request_ResourceNotFound: Resource '{id}' does not exist.",
+        ("Source Code Readers", "Build Operators"),
+        11,
+        (3, 13.9),
+    ),
+    Trouble("", ("Incident Response",), 8, (0.02, 2), mended=5),
+    Trouble("", ("Travel Booking", "Time Sheets", "Car Pool"), 3, (1, 5), alone=True),
+    Trouble(
+        "The service is still retrying this request.",
+        ("Legal Hold", "Payroll Auditors"),
+        6,
+        (0.03, 0.3),
+        mended=20,
+        refused=True,
+    ),
+    Trouble(
+        "The account is disabled, so its membership cannot be changed.",
+        ("Partner Portal", "Sales Team"),
+        7,
+        (0.5, 12.9),
+        types=REMOVALS,
+    ),
+    Trouble(
+        "The request was completed too long ago to be reprocessed.",
+        ("Legal Hold", "Sales Team"),
+        2,
+        (14.1, 15),
+        refused=True,
+    ),
+    Trouble("", ("Board Papers", "Badge Office", "Guest Wi-Fi"), 4, (0.1, 13.6), mended=30),
 )
 
-STATE_SHARES = {
-    "delivered": 42,
-    "deliveryFailed": 22,
-    "partiallyDelivered": 7,
-    "pendingApproval": 8,
-    "delivering": 6,
-    "denied": 5,
-    "canceled": 4,
-    "scheduled": 3,
-    "submitted": 3,
-}
-TYPE_SHARES = {
-    "userAdd": 50,
-    "adminAdd": 18,
-    "systemAdd": 5,
-    "userUpdate": 3,
-    "adminRemove": 9,
-    "userRemove": 8,
-    "systemRemove": 7,
-}
-OUTCOME_SHARES: dict[tuple[str, ...], int] = {
-    ("delivered",): 70,
-    ("deliveryFailed", "delivered"): 14,
-    ("partiallyDelivered", "delivered"): 8,
-    ("deliveryFailed",): 8,
-}
-# Days since completion: fresh, old, and too old for a reprocess.
-AGE_SHARES = {(0.02, 3.0): 60, (3.0, 13.5): 25, (14.1, 60.0): 15}
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of the app's sweeps."""
+
+    at: datetime
+    was_refused: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed request, when it failed first, and the attempts so far, oldest first."""
+
+    request: Request
+    first_failed: datetime
+    attempts: tuple[Attempt, ...] = ()
 
 
 def guid(random: Random) -> str:
@@ -103,161 +132,142 @@ def guid(random: Random) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def documented(tenant: Tenant) -> None:
-    """Add the requests that the documentation of Graph shows, with its ids and times."""
-    catalog = Catalog("beedadfe-01d5-4025-910b-84abb9369997", "General")
-    package = AccessPackage("d7be3253-b9c6-4fab-adef-30d30de8da2b", "Access Package", catalog)
-    person = Subject(
-        id="ba7ef0fb-e16f-474b-87aa-02815d061e67",
-        display_name="displayname",
-        email="displayname@example.com",
-        object_id="ba7ef0fb-e16f-474b-87aa-02815d061e67",
-        principal_name="displayname@example.com",
-    )
+class Samples:
+    """Makes requests of the people and access packages of one organisation."""
 
-    def shown(
-        request_id: str, state: str, created: str, completed: str | None, assignment: str | None
+    def __init__(self, random: Random, now: datetime) -> None:
+        self.random = random
+        self.now = now
+        general = Catalog(guid(random), "General")
+        names = dict.fromkeys(name for one in TROUBLES for name in one.packages)
+        self.packages = {name: AccessPackage(guid(random), name, general) for name in names}
+        self.people = {one: self._person(one.guests) for one in TROUBLES}
+
+    def failures(self, count: int) -> list[Failure]:
+        """Return so many failures, and one more that can be relied on, EXAMPLE."""
+        made = []
+        for trouble in TROUBLES:
+            fixed_at = None if trouble.mended is None else self.now + trouble.mended * MINUTE
+            numbers = range(round(trouble.share * count / 100))
+            made += [self._failure(trouble, number, fixed_at) for number in numbers]
+        return [*made, self._example()] if count else []
+
+    def _failure(self, trouble: Trouble, number: int, fixed_at: datetime | None) -> Failure:
+        days = self.random.uniform(*trouble.days)
+        first_failed = self.now - days * DAY
+        request = self.request(trouble, number, first_failed, fixed_at)
+        attempts = self._attempts(request, first_failed)
+        if attempts and not trouble.refused:
+            request.completed = attempts[-1].at + DELIVERY
+        return Failure(request, first_failed, attempts)
+
+    def request(
+        self, trouble: Trouble, number: int, failed: datetime, fixed_at: datetime | None
     ) -> Request:
-        ended = datetime.fromisoformat(completed) if completed else None
-        start = datetime.fromisoformat(created)
-        return Request(request_id, "userAdd", state, start, ended, package, person, assignment)
-
-    tenant.add(
-        [
-            shown(
-                "7999249e-249e-7999-9e24-99799e249979",
-                "delivered",
-                "2019-10-25T22:55:11.623Z",
-                "2019-10-26T22:55:11.623Z",
-                "78f1fdfd-4d01-4e20-9e7d-792f1f0cba47",
-            ),
-            shown(
-                "433dafca-5047-4614-95f7-a03510b1ded3",
-                "pendingApproval",
-                "2019-10-25T22:55:11.623Z",
-                None,
-                None,
-            ),
-            shown(
-                "a6bb6942-3ae1-4259-9908-0133aaee9377",
-                "delivered",
-                "2020-06-29T20:24:24.683Z",
-                "2020-06-29T20:24:47.937Z",
-                "b0f1b31a-3a28-4e5f-9f0c-0a4b1f6f2f52",
-            ),
-        ]
-    )
-
-
-def generated(
-    seed: int = 1,
-    count: int = 400,
-    *,
-    clock: Clock = utc_now,
-    rules: Rules | None = None,
-    state: str | None = None,
-    packages: int = 12,
-    examples: bool = True,
-) -> Tenant:
-    """Make a tenant of `count` requests besides the showcase and the documentation's examples.
-
-    `state` gives all generated requests that state, and all of them end inside the window.
-    `examples=False` leaves showcase and documentation's examples out.
-    """
-    tenant = Tenant(clock, rules)
-    random = Random(seed)
-    now = tenant.now()
-    catalogs = [Catalog(guid(random), name) for name in CATALOGS]
-    offered = [
-        AccessPackage(guid(random), _package_name(n), catalogs[n // 3 % len(catalogs)])
-        for n in range(packages)
-    ]
-    tenant.packages.update((package.id, package) for package in offered)
-    people = [_person(random, n) for n in range(min(200, count + 10))]
-    tenant.add(_request(random, now, offered, people, state) for _ in range(count))
-    if examples:
-        documented(tenant)
-        _showcase(tenant, now, offered[0], people[0])
-    return tenant
-
-
-def _package_name(n: int) -> str:
-    name = PACKAGES[n % len(PACKAGES)]
-    return name if n < len(PACKAGES) else f"{name} {n // len(PACKAGES) + 1}"
-
-
-def _person(random: Random, n: int) -> Subject:
-    name = f"{random.choice(FIRST)} {random.choice(LAST)}"
-    mail = f"{name.lower().replace(' ', '.')}{n}"
-    if n % 5 == 4:
-        # A guest whose account does not exist yet: only the address is known.
-        return Subject(guid(random), None, f"{mail}@fabrikam.example")
-    object_id = guid(random)
-    address = f"{mail}@contoso.example"
-    return Subject(guid(random), name, address, object_id, address)
-
-
-def _pick[T](random: Random, shares: dict[T, int]) -> T:
-    return random.choices(list(shares), list(shares.values()))[0]
-
-
-def _request(
-    random: Random,
-    now: datetime,
-    packages: list[AccessPackage],
-    people: list[Subject],
-    forced: str | None,
-) -> Request:
-    state = forced or _pick(random, STATE_SHARES)
-    request_type = _pick(random, TYPE_SHARES)
-    youngest, oldest = (0.02, 13.0) if forced else _pick(random, AGE_SHARES)
-    ended = (now - timedelta(days=random.uniform(youngest, oldest))).astimezone(UTC)
-    created = ended - timedelta(seconds=random.uniform(5, 36 * 3600))
-    wants = "Add" in request_type
-    return Request(
-        id=guid(random),
-        request_type=request_type,
-        state=state,
-        created=created,
-        completed=ended if state in ENDED else None,
-        access_package=random.choice(packages),
-        requestor=random.choice(people),
-        assignment_id=guid(random) if state in (*ENDED[:3], "delivering") else None,
-        justification="Needed for the project" if wants and random.random() < 0.5 else None,
-        outcomes=_pick(random, OUTCOME_SHARES),
-    )
-
-
-def _showcase(tenant: Tenant, now: datetime, package: AccessPackage, person: Subject) -> None:
-    """Add eleven requests newer than all others, with ids that are easy to type."""
-    failed, again = "deliveryFailed", "will be delivered"
-    rows: list[tuple[str, str, tuple[str, ...], float]] = [
-        (again, failed, ("delivered",), 0),
-        ("fails again", failed, ("deliveryFailed",), 0),
-        (
-            "will be partly delivered, and fully the time after",
-            failed,
-            ("partiallyDelivered", "delivered"),
-            0,
-        ),
-        ("is delivered already", "delivered", ("delivered",), 0),
-        ("waits for approval", "pendingApproval", ("delivered",), 0),
-        ("window closed", failed, ("delivered",), tenant.rules.window_days + 1),
-    ]
-    rows += [(again, failed, ("delivered",), 0)] * 5
-    for n, (what, state, outcomes, days) in enumerate(rows, 1):
-        created = now - timedelta(days=days, minutes=1, seconds=10 * n)
-        request = Request(
-            id=f"{n:08d}-0000-4000-8000-{n:012d}",
-            request_type="userAdd",
-            state=state,
-            created=created,
-            completed=created + timedelta(seconds=40) if state in ENDED else None,
-            access_package=package,
+        """Make a request that failed just then; number: among those of the same trouble."""
+        person = self.people[trouble] if trouble.alone else self._person(trouble.guests)
+        words = trouble.words.format(mail=person.email, id=guid(self.random))
+        return Request(
+            id=guid(self.random),
+            request_type=self.random.choice(trouble.types),
+            state=trouble.state,
+            created=failed - self.random.uniform(1, 30) * MINUTE,
+            completed=failed,
+            access_package=self.packages[trouble.packages[number % len(trouble.packages)]],
             requestor=person,
-            assignment_id=f"{n:08d}-0000-4000-9000-{n:012d}" if state in ENDED else None,
-            justification="Showcase",
-            outcomes=outcomes,
+            detail="" if trouble.refused else words,
+            refusal=words if trouble.refused else "",
+            outcomes=(trouble.state,),
+            fixed_at=fixed_at,
         )
-        tenant.add([request])
-        tenant.show(request.id, what)
+
+    def _attempts(self, request: Request, first_failed: datetime) -> tuple[Attempt, ...]:
+        """Return what sweeps have tried until now."""
+        found: list[Attempt] = []
+        at, cooldown = first_failed + FIRST_TRY, COOLDOWN
+        longer = self.random.uniform(1, 1.2)
+        while at < min(self.now - MINUTE, first_failed + WINDOW):
+            found.append(Attempt(at, bool(request.refusal), request.refusal))
+            at += min(cooldown, LONGEST_COOLDOWN) * longer
+            cooldown *= 2
+        is_due = self.random.random() < 0.06
+        return tuple(found[:-1] if is_due else found)
+
+    def _example(self) -> Failure:
+        """Make a request that nobody tries for a day, and that is delivered when it is tried."""
+        trouble = TROUBLES[1]
+        made = self._failure(replace(trouble, days=(4.0, 4.0)), 0, self.now)
+        late = self.now - 2 * MINUTE - made.attempts[-1].at
+        made.request.id, made.request.completed = EXAMPLE, self.now - MINUTE
+        attempts = tuple(replace(one, at=one.at + late) for one in made.attempts)
+        return replace(made, attempts=attempts)
+
+    def _person(self, is_guest: bool) -> Subject:
+        """Make a person; of a guest who is not in the directory yet only the address is known."""
+        name = f"{self.random.choice(FIRST)} {self.random.choice(LAST)}"
+        mail = f"{name.lower().replace(' ', '.')}{self.random.randrange(10, 100)}"
+        if is_guest:
+            return Subject(guid(self.random), None, f"{mail}@fabrikam.example")
+        address = f"{mail}@contoso.example"
+        return Subject(guid(self.random), name, address, guid(self.random), address)
+
+
+def fill(tenant: Tenant, samples: Samples, count: int) -> None:
+    """Put so many failures into a tenant, and as many requests that are well or wait."""
+    tenant.packages.update((one.id, one) for one in samples.packages.values())
+    tenant.add(failure.request for failure in samples.failures(count))
+    others = []
+    for number in range(count):
+        ended = samples.now - samples.random.uniform(0.1, 60) * DAY
+        state = samples.random.choice(("delivered", "delivered", "pendingApproval", "denied"))
+        completed = ended if state in ENDED else None
+        request = samples.request(TROUBLES[0], number, ended, None)
+        others.append(replace(request, state=state, completed=completed))
+    tenant.add(others)
+
+
+def fill_with_due(tenant: Tenant, samples: Samples, count: int) -> None:
+    """Put so many failures into a tenant, all due, and delivered when they are tried."""
+    tenant.packages.update((one.id, one) for one in samples.packages.values())
+    now, random = samples.now, samples.random
+    tenant.add(
+        samples.request(TROUBLES[number % 2], number, now - random.uniform(0.02, 13) * DAY, now)
+        for number in range(count)
+    )
+
+
+class Life:
+    """What happens while somebody looks: requests fail, and causes are mended.
+
+    Graph itself goes on trying for hours, so what is mended is sooner or later delivered.
+    """
+
+    def __init__(self, tenant: Tenant, samples: Samples) -> None:
+        self.tenant = tenant
+        self.samples = samples
+        self.most = len(self._failed())
+        self.fixed_at: dict[Trouble, datetime] = {}
+
+    def _failed(self) -> list[Request]:
+        return [one for one in self.tenant if one.state in REPROCESSABLE]
+
+    def go_on(self) -> None:
+        """Let one more request fail, or deliver one where there are as many as at the start."""
+        failed = self._failed()
+        if len(failed) < self.most:
+            self._fail()
+            return
+        now = self.tenant.now()
+        mended = [one for one in failed if one.fixed_at and one.fixed_at <= now]
+        if ready := [one for one in mended if one.id != EXAMPLE]:
+            request = self.samples.random.choice(ready)
+            request.state, request.completed = "delivered", now
+
+    def _fail(self) -> None:
+        random, now = self.samples.random, self.tenant.now()
+        possible = [one for one in TROUBLES if one.days[0] * DAY < WINDOW]
+        (trouble,) = random.choices(possible, [one.share for one in possible])
+        if self.fixed_at.get(trouble, now) <= now:  # it begins anew
+            self.fixed_at[trouble] = now + random.uniform(2, 15) * MINUTE
+        number = random.randrange(len(trouble.packages))
+        self.tenant.add([self.samples.request(trouble, number, now, self.fixed_at[trouble])])

@@ -24,7 +24,13 @@ async def until_stopped(
 
     Calls `ready` once it listens. Raises OSError when the port cannot be used.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=0.1,
+        handler_cancellation=True,
+        auto_decompress=False,  # bodies are taken as they come
+    )
     await runner.setup()
     await web.TCPSite(runner, address, port, backlog=1024).start()
     ready()

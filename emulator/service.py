@@ -1,7 +1,7 @@
 """Graph's rules for entitlement-management requests: permissions, list, read, reprocess.
 
 For: turning a call into an answer, without any network, so that batch items take the same road.
-Not for: HTTP connections and their faults (front.py), or the $batch itself (batch.py).
+Not for: HTTP connections and their faults (http_server.py), or the $batch itself (batch.py).
 Codes and texts marked "ours" are not confirmed by any published answer: never rely on them.
 """
 
@@ -254,7 +254,8 @@ class Service:
         try:
             self.tenant.reprocess(request.id)
         except Refused as refused:
-            message = REFUSALS[refused.reason].format(state=refused.state)
+            words = REFUSALS.get(refused.reason, refused.reason)
+            message = words.replace("{state}", refused.state)
             raise GraphError(values.refusal_status, values.refusal_code, message) from None
         if values.accept_body == "none" or values.accept_status == 204:
             return Answer(values.accept_status)

@@ -155,14 +155,12 @@ class Settings:
         (),
         some_of(
             "numberIds",
-            "textStatus",
             "noHeaders",
             "nullHeaders",
             "upperHeaders",
             "noBody",
             "doubled",
             "strangers",
-            "notAList",
         ),
         "how the answers of a batch are odd; strangers: among them are some that are no answers",
     )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from emulator.switches import Rules
 
@@ -83,8 +82,9 @@ class Request:
     """One access package assignment request, with what only the emulator knows about its future.
 
     `outcomes` are the ends of the next attempts, the last repeats. With `fixed_at` the attempts
-    that end before it fail and later ones are delivered, whatever `outcomes` says.
-    `shown_as` replaces properties of its JSON, `left_out` removes some: for what is odd in one.
+    that end before it fail and later ones are delivered, whatever `outcomes` says. `detail` is what
+    Graph says of a failure; with a `refusal`, in these words, no reprocess is accepted before
+    `fixed_at`.
     """
 
     id: str
@@ -96,14 +96,14 @@ class Request:
     requestor: Subject
     assignment_id: str | None = None
     status: str | None = None
+    detail: str = ""
+    refusal: str = ""
     justification: str | None = None
     outcomes: tuple[str, ...] = ("delivered",)
     fixed_at: datetime | None = None
     delivery_seconds: float | None = None
     stale_seconds: float | None = None
     original_completed: datetime | None = None
-    shown_as: dict[str, Any] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
     stale_until: datetime | None = None
     ends_at: datetime | None = None
 
@@ -136,7 +136,8 @@ class Request:
 class Refused(Exception):
     """A reprocess that the service does not accept.
 
-    `reason` is state, delivering, window or retrying (the service itself still tries).
+    `reason` is state, delivering, window, retrying (the service itself still tries), or the
+    request's own refusal.
     """
 
     def __init__(self, reason: str, state: str) -> None:
@@ -156,7 +157,6 @@ class Tenant:
         self._requests: dict[str, Request] = {}
         self._order: list[Request] = []
         self._sorted = True
-        self._showcase: list[tuple[str, str]] = []
 
     def now(self) -> datetime:
         """Return Graph's time: the clock, how far Graph is ahead, and what it was advanced by."""
@@ -199,7 +199,6 @@ class Tenant:
         self.packages.clear()
         self._requests.clear()
         self._order.clear()
-        self._showcase.clear()
 
     def get(self, request_id: str) -> Request | None:
         """Return the request as it is now, or None."""
@@ -250,6 +249,8 @@ class Tenant:
             return "state"
         if now > self.window_ends(request):
             return "window"
+        if request.refusal and (request.fixed_at is None or now < request.fixed_at):
+            return request.refusal
         retries = timedelta(seconds=self.rules.service_retry_seconds)
         failed = request.completed or request.created
         return "retrying" if retries and now < failed + retries else None
@@ -281,14 +282,6 @@ class Tenant:
                     return found, True
                 found.append(request)
         return found, False
-
-    def showcase(self) -> list[tuple[str, str]]:
-        """List requests to try things on: (id, what a reprocess of it will come to)."""
-        return list(self._showcase)
-
-    def show(self, request_id: str, what: str) -> None:
-        """Put a request on the showcase."""
-        self._showcase.append((request_id, what))
 
     def _ordered(self) -> list[Request]:
         if not self._sorted:

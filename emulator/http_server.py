@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from emulator.broken import DROPPED, broken
 from emulator.call import HTML, Answer, Call, Route, route
+from emulator.faulty_answers import DROPPED, broken
 from emulator.identity import refusal
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DIAGNOSTIC = json.dumps(
     }
 )
 NO_DATE = "-"  # stands for the header that is left out: aiohttp adds one of its own otherwise
-CARRIED_OUT = ("truncated", "drip", "dropAfter", "foreignNextLink", "circularNextLink")
+CARRIED_OUT = ("truncated", "dropAfter")
 
 
 async def leave_date_out(_request: web.Request, response: web.StreamResponse) -> None:
@@ -109,12 +109,6 @@ class Front:
         entry["fault"] = fault.kind
         carried_out = fault.after or fault.kind in CARRIED_OUT
         answer = self.service.answer(call, found) if carried_out else Answer(200)
-        if fault.kind.endswith("NextLink"):
-            foreign = fault.location or "https://graph.example.invalid/v1.0/elsewhere?$skiptoken=x"
-            own = f"{call.base}{call.path}?{call.query}"
-            if isinstance(answer.body, dict) and answer.status == 200:
-                answer.body["@odata.nextLink"] = foreign if fault.kind == "foreignNextLink" else own
-            return self._respond(call, answer, entry)
         if fault.kind == "status":
             return self._respond(call, self.service.fault_answer(call, fault), entry)
         sent = await broken(request, fault, answer, self._headers(call))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 STOPPING = web.AppKey("STOPPING", asyncio.Event)
 DROPPED = 599  # never seen by anybody: the connection is gone by then
-DRIP_SECONDS = 0.1  # between two bytes
 
 
 async def broken(
@@ -44,29 +43,21 @@ async def broken(
             return web.Response(
                 status=fault.status or 302, headers={**headers, "Location": location}
             )
-        case "truncated" | "drip":
-            return await _in_part(request, answer, headers, drip=fault.kind == "drip")
+        case "truncated":
+            return await _half(request, answer, headers)
         case "silence":
             await _silence(request)
     return _drop(request)
 
 
-async def _in_part(
-    request: web.Request, answer: Answer, headers: dict[str, str], *, drip: bool
+async def _half(
+    request: web.Request, answer: Answer, headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Send half of the body under the whole one's length, or all of it in single bytes.
-
-    Without a body: nothing of 64 bytes, or 64 blanks.
-    """
+    """Send half of the body under the whole one's length; without a body: nothing of 64 bytes."""
     body = b" " * 64 if answer.body is None else json.dumps(answer.body).encode()
     response = web.StreamResponse(status=answer.status, headers=headers | answer.headers)
     response.content_length = len(body)
     await response.prepare(request)
-    if drip:
-        for at in range(len(body)):
-            await response.write(body[at : at + 1])
-            await asyncio.sleep(DRIP_SECONDS)
-        return response
     await response.write(b"" if answer.body is None else body[: len(body) // 2])
     if request.transport is not None:
         # close, not abort: what was written must arrive.
