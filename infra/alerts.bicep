@@ -1,67 +1,79 @@
-// Alerts on the log. Each looks every quarter of an hour, and fires when its query returns a row.
+// Alerts on the log. Each runs its query every quarter of an hour, and fires when a row is returned.
 // Its section in docs/operations.md says what to do.
 
 param location string
 param tags object
 param workspaceId string
-param sweepPeriodMinutes int
 @description('Where alerts are sent. Empty: nowhere.')
 param alertEmail string
+param appUrl string
 
-// Severity: 1 error, 2 warning, 3 information. A window covers two looks at least, since lines may come late.
+// Severity: 1 error, 2 warning, 3 information. A window covers two runs at least, since lines may come late.
+// mute: mail again after this while the query finds something, and never mail that it ended. Null: mail
+// when it begins, and when it has ended. saved: the title of the query in workbook.bicep to look at.
 var alerts = [
   {
     name: 'sweep-failed'
     title: 'Redeliver: a sweep failed'
     severity: 1
     window: 'PT30M'
+    mute: null
     query: loadTextContent('alerts/sweep-failed.kql')
+    saved: 'Outcomes per sweep'
   }
   {
     name: 'no-sweep'
-    title: 'Redeliver: no sweep for two periods'
+    title: 'Redeliver: the next sweep is late'
     severity: 1
     window: 'P2D'
-    query: replace(
-      loadTextContent('alerts/no-sweep.kql'),
-      'let period = 15m;',
-      'let period = ${sweepPeriodMinutes}m;'
-    )
+    mute: 'P1D'
+    query: loadTextContent('alerts/no-sweep.kql')
+    saved: 'Outcomes per sweep'
   }
   {
     name: 'graph-denies'
     title: 'Redeliver: Graph denies the app'
     severity: 1
     window: 'PT30M'
+    mute: null
     query: loadTextContent('alerts/graph-denies.kql')
+    saved: 'Why requests were not accepted'
   }
   {
-    name: 'given-up'
-    title: 'Redeliver: a request was given up, or its window closed'
+    name: 'attempts-exhausted'
+    title: 'Redeliver: a request used up its attempts, or its window closed'
     severity: 2
     window: 'P2D'
-    query: loadTextContent('alerts/given-up.kql')
+    mute: 'PT1H'
+    query: loadTextContent('alerts/attempts-exhausted.kql')
+    saved: 'Requests that need a person'
   }
   {
     name: 'window-closing'
     title: 'Redeliver: a window closes within 48 hours'
     severity: 2
     window: 'P2D'
+    mute: 'PT1H'
     query: loadTextContent('alerts/window-closing.kql')
+    saved: 'Requests that need a person'
   }
   {
-    name: 'list-not-whole'
-    title: 'Redeliver: the list was not whole'
+    name: 'list-incomplete'
+    title: 'Redeliver: a sweep could not read the whole list'
     severity: 2
     window: 'PT30M'
-    query: loadTextContent('alerts/list-not-whole.kql')
+    mute: null
+    query: loadTextContent('alerts/list-incomplete.kql')
+    saved: 'Failing requests over time'
   }
   {
     name: 'still-dry'
-    title: 'Redeliver: for a day there were only dry runs'
+    title: 'Redeliver: only dry runs for a day'
     severity: 3
     window: 'P2D'
+    mute: null
     query: loadTextContent('alerts/still-dry.kql')
+    saved: 'Failing requests over time'
   }
 ]
 
@@ -86,7 +98,7 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: alert.title
-      description: 'What to do: docs/operations.md#${alert.name}'
+      description: 'Page: ${appUrl}/api/report. Query: ${alert.saved}. What to do: docs/operations.md#${alert.name}'
       severity: alert.severity
       enabled: true
       scopes: [workspaceId]
@@ -103,7 +115,8 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
           }
         ]
       }
-      autoMitigate: true
+      autoMitigate: alert.mute == null
+      muteActionsDuration: alert.mute
       skipQueryValidation: true // a new workspace does not know its tables yet
       actions: { actionGroups: empty(alertEmail) ? [] : [receivers.id] }
     }

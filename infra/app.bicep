@@ -1,4 +1,5 @@
 // The function app on a Flex Consumption plan: how it runs, its settings, who may call it.
+// Not for: the app's defaults (settings.py). A setting that is not set here has its own.
 
 param name string
 param location string
@@ -23,12 +24,17 @@ param webhookSecrets string
 param statusLinkSecret string
 @secure()
 param notifyUrl string
-@description('App settings that replace the defaults below.')
+@description('Other app settings by name.')
 param settings object
 
 // Calls that one instance takes at once, and the threads that serve them: one number for both, or
 // calls wait where no time limit counts.
 var callsAtOnce = 16
+
+// China's own name; the platform knows only an alias of it.
+// https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud
+var platformLogin = environment().authentication.loginEndpoint
+var loginEndpoint = graphCloud == 'china' ? 'https://login.partner.microsoftonline.cn' : platformLogin
 
 // What the Functions host and Python's worker read.
 var hostSettings = {
@@ -39,6 +45,7 @@ var hostSettings = {
   APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   PYTHON_THREADPOOL_THREAD_COUNT: string(callsAtOnce)
+  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '2097152' // bytes, above the 1 MiB at which the app answers 413
 }
 
 // What is decided in main.bicep.
@@ -52,28 +59,6 @@ var decidedSettings = {
   WEBHOOK_SECRETS: webhookSecrets
   STATUS_LINK_SECRET: statusLinkSecret
   NOTIFY_URL: notifyUrl
-}
-
-// The rest, with the app's own defaults; the parameter `settings` replaces them.
-var defaultSettings = {
-  GRAPH_API_VERSION: 'v1.0'
-  GRAPH_REQUESTS_PATH: 'assignmentRequests'
-  GRAPH_BATCH_SIZE: '20'
-  GRAPH_CONCURRENCY: '8'
-  CALLER_ROLE: 'Requests.Reprocess'
-  WEBHOOK_REQUEST_ID_POINTER: '/requestId'
-  HTTP_BUDGET_SECONDS: '60'
-  STATUS_RETRY_AFTER_SECONDS: '30'
-  STATUS_LINK_HOURS: '24'
-  SWEEP_WINDOW_DAYS: '14'
-  SWEEP_MIN_AGE_MINUTES: '15'
-  SWEEP_COOLDOWN_MINUTES: '60'
-  SWEEP_COOLDOWN_MAX_MINUTES: '1440'
-  SWEEP_MAX_ATTEMPTS: '20'
-  SWEEP_MAX_REQUESTS: '10000'
-  SWEEP_BUDGET_SECONDS: '1500'
-  ATTEMPTS_TABLE: 'reprocessAttempts'
-  NOTIFY_FORMAT: 'cloudevents'
 }
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
@@ -100,6 +85,10 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: { minTlsVersion: '1.2' }
+    // Closes /admin to the internet; Azure Resource Manager still reaches it. The types lack it:
+    // https://learn.microsoft.com/azure/azure-functions/functions-app-settings#functionsruntimeadminisolationenabled
+    #disable-next-line BCP037
+    functionsRuntimeAdminIsolationEnabled: true
     functionAppConfig: {
       runtime: { name: 'python', version: '3.13' }
       deployment: {
@@ -122,36 +111,40 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
 
   resource appSettings 'config' = {
     name: 'appsettings'
-    properties: union(defaultSettings, settings, decidedSettings, hostSettings)
+    properties: union(settings, decidedSettings, hostSettings)
   }
 
   // Callers show a token of the organisation's own Microsoft Entra tenant, and the app looks for the
   // app role in it. The excluded paths check a signature for themselves, or hold nothing to protect.
+  // They have no wildcard: the host resolves dot segments before it routes, so /api/status/../requests
+  // would be the list.
   resource authentication 'config' = {
     name: 'authsettingsV2'
     dependsOn: [appSettings]
-    properties: empty(authClientId) ? { platform: { enabled: false } } : {
-      platform: { enabled: true }
-      globalValidation: {
-        requireAuthentication: true
-        unauthenticatedClientAction: 'Return401'
-        excludedPaths: ['/api/status/*', '/api/webhook', '/api/health', '/api/report']
-      }
-      identityProviders: {
-        azureActiveDirectory: {
-          enabled: true
-          registration: {
-            clientId: authClientId
-            openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+    properties: empty(authClientId)
+      ? { platform: { enabled: false } }
+      : {
+          platform: { enabled: true }
+          globalValidation: {
+            requireAuthentication: true
+            unauthenticatedClientAction: 'Return401'
+            excludedPaths: ['/api/status', '/api/webhook', '/api/health', '/api/report']
           }
-          validation: {
-            allowedAudiences: [authClientId]
-            defaultAuthorizationPolicy: { allowedApplications: allowedApplications }
+          identityProviders: {
+            azureActiveDirectory: {
+              enabled: true
+              registration: {
+                clientId: authClientId
+                openIdIssuer: uri(loginEndpoint, '${tenant().tenantId}/v2.0')
+              }
+              validation: {
+                allowedAudiences: [authClientId]
+                defaultAuthorizationPolicy: { allowedApplications: allowedApplications }
+              }
+            }
           }
+          login: { tokenStore: { enabled: false } }
         }
-      }
-      login: { tokenStore: { enabled: false } }
-    }
   }
 
   // No password can deploy, only a token of Microsoft Entra.
@@ -168,5 +161,6 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
+output id string = app.id
 output name string = app.name
 output url string = 'https://${app.properties.defaultHostName}'

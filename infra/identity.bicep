@@ -15,4 +15,6 @@ resource made 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if
 
 output id string = empty(identityId) ? made.id : identityId
 output clientId string = empty(identityId) ? made!.properties.clientId : reference(identityId, '2024-11-30').clientId
-output principalId string = empty(identityId) ? made!.properties.principalId : reference(identityId, '2024-11-30').principalId
+output principalId string = empty(identityId)
+  ? made!.properties.principalId
+  : reference(identityId, '2024-11-30').principalId

@@ -17,15 +17,10 @@ param location string
 @description('Cloud of the Microsoft Entra tenant.')
 param graphCloud string = 'global'
 
-@description('When to sweep: NCRONTAB with six fields, UTC.')
-param sweepSchedule string = '0 */15 * * * *'
+@description('When to sweep: NCRONTAB with six fields, UTC. Empty: the default of the app.')
+param sweepSchedule string = ''
 
-@minValue(1)
-@maxValue(1440)
-@description('Minutes between two sweeps of sweepSchedule. An alert tells when two of them did not come.')
-param sweepPeriodMinutes int = 15
-
-@description('true: sweeps only tell what they would do.')
+@description('true: sweeps report what they would do, and change nothing.')
 param sweepDryRun bool = true
 
 @description('Ids of access packages, comma separated: sweep these only. Needed with catalog roles.')
@@ -56,10 +51,10 @@ param webhookSecrets string = ''
 param statusLinkSecret string = ''
 
 @secure()
-@description('Reference to the address in a key vault that give-ups are sent to, or the address.')
+@description('Address that notices are sent to, or a reference to it in a key vault.')
 param notifyUrl string = ''
 
-@description('Other app settings by name. They replace the defaults in app.bicep.')
+@description('Other app settings by name. They replace the defaults of the app.')
 param settings object = {}
 
 var token = uniqueString(subscription().id, environmentName, location)
@@ -150,8 +145,8 @@ module alerts 'alerts.bicep' = {
     location: location
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
-    sweepPeriodMinutes: sweepPeriodMinutes
     alertEmail: alertEmail
+    appUrl: app.outputs.url
   }
 }
 
@@ -162,11 +157,13 @@ module workbook 'workbook.bicep' = {
     location: location
     tags: tags
     workspaceName: monitoring.outputs.workspaceName
+    identityPrincipalId: identity.outputs.principalId
   }
 }
 
 // azd keeps these in its environment, where docs/deploy.md and the scripts find them.
 output AZURE_RESOURCE_GROUP string = group.name
+output APP_ID string = app.outputs.id
 output APP_NAME string = app.outputs.name
 output APP_URL string = app.outputs.url
 output IDENTITY_OBJECT_ID string = identity.outputs.principalId

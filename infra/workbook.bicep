@@ -1,27 +1,41 @@
-// The workbook, and its queries beside it in the workspace, where an on-call person looks for them.
+// The workbook, and the queries that the workspace keeps: those that the workbook shows, and more.
 
 param location string
 param tags object
 param workspaceName string
+param identityPrincipalId string
 
 var queries = [
   { name: 'failing', title: 'Failing requests over time', query: loadTextContent('queries/failing.kql') }
   { name: 'outcomes', title: 'Outcomes per sweep', query: loadTextContent('queries/outcomes.kql') }
   { name: 'attempts', title: 'Attempts until delivered', query: loadTextContent('queries/attempts.kql') }
   { name: 'closing', title: 'Requests that need a person', query: loadTextContent('queries/closing.kql') }
-  { name: 'refusals', title: 'Why requests were not taken', query: loadTextContent('queries/refusals.kql') }
+  { name: 'refusals', title: 'Why requests were not accepted', query: loadTextContent('queries/refusals.kql') }
   { name: 'throttling', title: 'Throttling', query: loadTextContent('queries/throttling.kql') }
   { name: 'callers', title: 'Who called', query: loadTextContent('queries/callers.kql') }
-  { name: 'turned-away', title: 'Who was turned away', query: loadTextContent('queries/turned-away.kql') }
+  { name: 'turned-away', title: 'Who was turned away, and why', query: loadTextContent('queries/turned-away.kql') }
 ]
-var oneId = { name: 'one-id', title: 'All about one id', query: loadTextContent('queries/one-id.kql') }
+// Kept only: one asks for an id, and the others need the logs of Microsoft Entra in this workspace.
+var keptOnly = [
+  { name: 'one-id', title: 'Everything about one id', query: loadTextContent('queries/one-id.kql') }
+  {
+    name: 'graph-calls'
+    title: 'What the identity called in Microsoft Graph'
+    query: replace(loadTextContent('queries/graph-calls.kql'), '<identity>', identityPrincipalId)
+  }
+  {
+    name: 'why-failed'
+    title: 'Why deliveries failed, as Microsoft Entra logs it'
+    query: loadTextContent('queries/why-failed.kql')
+  }
+]
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' existing = {
   name: workspaceName
 }
 
 resource saved 'Microsoft.OperationalInsights/workspaces/savedSearches@2020-08-01' = [
-  for query in concat(queries, [oneId]): {
+  for query in concat(queries, keptOnly): {
     parent: workspace
     name: 'redeliver-${query.name}'
     etag: '*' // or a second deployment would be refused
@@ -72,6 +86,7 @@ var charts = [
       timeContextFromParameter: 'TimeRange'
       queryType: 0
       resourceType: 'microsoft.operationalinsights/workspaces'
+      crossComponentResources: [workspace.id]
     }
   }
 ]
@@ -84,11 +99,11 @@ resource workbook 'Microsoft.Insights/workbooks@2022-04-01' = {
   properties: {
     displayName: 'Redeliver'
     category: 'workbook'
-    sourceId: workspace.id
+    sourceId: 'Azure Monitor' // the gallery that administrators open
     serializedData: string({
       version: 'Notebook/1.0'
       items: concat([timeRange], charts)
-      fallbackResourceIds: [workspace.id]
+      fallbackResourceIds: ['Azure Monitor']
     })
   }
 }

@@ -35,24 +35,35 @@ graph() {
         --output tsv "$@" || stop "Graph did not take it: $method $path"
 }
 
-# The next three take PRINCIPAL, OWNER and ROLE: who has a role, the service principal that the
-# role is one of, and the role's id.
+# The same, for what was just made: Entra answers 400 and 404 until it has spread. Waits two minutes.
+graph_when_spread() {
+    left=24
+    until answer=$(graph "$@" 2>/dev/null); do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || { graph "$@"; return; } # once more, to show what az says
+        sleep 5
+    done
+    printf '%s' "$answer"
+}
+
+# The next three take PRINCIPAL, OWNER and ROLE: who has a role, as a path like users/ID, the service
+# principal that the role is one of, and the role's id.
 app_role_assignment() {
-    graph GET "servicePrincipals/$1/appRoleAssignments" \
+    graph GET "$1/appRoleAssignments" --url-parameters "\$filter=resourceId eq $2" \
         --query "value[?resourceId=='$2' && appRoleId=='$3'].id"
 }
 
 add_app_role() {
     assignment=$(app_role_assignment "$@") || exit 1
     [ -z "$assignment" ] || { echo "It has this role already."; return; }
-    graph POST "servicePrincipals/$1/appRoleAssignments" --body \
-        "{\"principalId\": \"$1\", \"resourceId\": \"$2\", \"appRoleId\": \"$3\"}" >/dev/null
-    echo "It has this role now. Tokens that it got before lack it, for up to a day."
+    graph POST "$1/appRoleAssignments" --body \
+        "{\"principalId\": \"${1#*/}\", \"resourceId\": \"$2\", \"appRoleId\": \"$3\"}" >/dev/null
+    echo "It has this role now. Tokens issued before lack it, for up to a day."
 }
 
 remove_app_role() {
     assignment=$(app_role_assignment "$@") || exit 1
     [ -n "$assignment" ] || { echo "It does not have this role."; return; }
-    graph DELETE "servicePrincipals/$1/appRoleAssignments/$assignment"
-    echo "It has this role no more. Tokens that it got before carry it, for up to a day."
+    graph DELETE "$1/appRoleAssignments/$assignment"
+    echo "It does not have this role any more. Tokens issued before carry it, for up to a day."
 }

@@ -7,7 +7,8 @@ Without -Catalog: the application permission EntitlementManagement.ReadWrite.All
 takes a Privileged Role Administrator.
 With -Catalog: the role Access package assignment manager in each of these catalogs. It takes an
 Identity Governance Administrator.
-Needs the module Microsoft.Graph.Authentication.
+Needs the module Microsoft.Graph.Authentication; the first time, an administrator has to consent to the
+scopes that it asks for.
 
 .PARAMETER Identity
 Object id of the identity.

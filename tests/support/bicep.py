@@ -6,13 +6,14 @@ Not for: compiling it. Microsoft's compiler also knows the types of all resource
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import tree_sitter
 import tree_sitter_bicep
 
-INFRA = Path(__file__).parent.parent / "infra"
+INFRA = Path(__file__).parents[2] / "infra"
 _parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
 
 
@@ -38,9 +39,10 @@ class Resource:
 class File:
     """One Bicep file, with the values that are given to its parameters."""
 
-    def __init__(self, path, **given):
+    def __init__(self, path, text=None, **given):
         self.path = Path(path)
-        self.root = _parser.parse(self.path.read_bytes()).root_node
+        text = self.path.read_text() if text is None else text
+        self.root = _parser.parse(text.encode()).root_node
         self.given = given
         self.parameters, self.variables, self.modules, self.resources = {}, {}, {}, {}
         self.outputs = set()
@@ -164,11 +166,12 @@ class File:
             ),
             "union": lambda *given: {key: value for one in given for key, value in one.items()},
             "concat": lambda *given: [one for part in given for one in part],
-            "replace": lambda text, old, new: text.replace(old, new),
+            "replace": lambda text, old, new: text.replace(old, str(new)),
+            "uri": lambda base, path: base.rstrip("/") + "/" + path,
             "loadTextContent": lambda name: (self.path.parent / name).read_text(),
         }
         values = [self.value(one, names) for one in arguments]
-        if function not in known or any(isinstance(one, Later) for one in values):
+        if function not in known or any(isinstance(one, Later) for one in values[:2]):
             return _later(node)
         return known[function](*values)
 
@@ -187,6 +190,29 @@ def named(node, *types, depth=99):
 def loop_names(variables):
     """The names of a loop: of the item, and where there is one of its index."""
     return variables.text.decode().strip("()").replace(" ", "").split(",")
+
+
+def module(name, **given):
+    """A module as main.bicep calls it, for a deployment with these parameters."""
+    main = File(INFRA / "main.bicep", environmentName="test", location="westeurope", **given)
+    path, body = main.modules[name]
+    return File(INFRA / path, **main.value(body)["params"])
+
+
+def parameter_sets():
+    """The files of infra/parameters: what each is for, and the values that it gives."""
+    found = {}
+    for path in sorted(INFRA.glob("parameters/*.bicepparam")):
+        text = path.read_text()  # the grammar knows no parameter with a value, but a variable
+        used = re.search(r"^using '(.*)'$", text, re.MULTILINE)[1]
+        file = File(
+            path,
+            text=re.sub(
+                r"^param ", "var ", text.replace(f"using '{used}'", ""), flags=re.MULTILINE
+            ),
+        )
+        found[path.stem] = (path.parent / used, file)
+    return found
 
 
 def files():

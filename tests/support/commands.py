@@ -1,8 +1,8 @@
 """Every az command of the documents and scripts, as the shell would hand it on.
 
-    python -m tests.commands | <python with azure-cli> tests/az_parse.py
+    python -m tests.support.commands | <python with azure-cli> tests/support/az_parse.py
 
-The sh blocks of a document are run as one script, in an empty folder where az is tests/az.py and
+The sh blocks of a document are run as one script, in an empty folder where az is tests/support/az.py and
 nothing else does anything. The scripts are run in front of the same stand-in.
 """
 
@@ -16,40 +16,52 @@ import sys
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).parent.parent
+from tests.support.az import APPLICATION
+
+PROJECT = Path(__file__).parents[2]
 ID = "11111111-1111-4111-8111-111111111111"
-SILENT = ("azd", "curl", "git", "openssl")  # what documents call besides az
+SILENT = ("azd", "curl", "gh", "git", "make", "openssl", "zip")  # what documents call besides az
 SCRIPTS = [
     ["permission", "add", ID],
     ["permission", "remove", ID],
     ["permission", "add", ID, ID],
     ["permission", "remove", ID, ID],
-    ["callers", "register", "Redeliver"],
+    ["callers", "register", "Redeliver", "https://app.example"],
     ["callers", "add", ID, ID],
     ["callers", "remove", ID, ID],
+    ["next-steps"],
 ]
 
+OURS = {"appId": ID, "appRoles": [{"id": ID, "value": "Requests.Reprocess"}]}
+GRAPH = {"id": ID, "appId": "00000003-0000-0000-c000-000000000000"}
+ENTRA = {
+    "applications": [APPLICATION | OURS, GRAPH | {"appRoles": []}],
+    "servicePrincipals": [{"id": ID, "appId": ID}, GRAPH],
+    "objects": {ID: "servicePrincipal"},
+}
 
-def sandbox(folder):
+
+def sandbox(folder, *, entra=False):
     """Put the stand-ins into a folder; return the environment in which only they are found."""
     for name in SILENT:
         (folder / name).write_text(f"#!/bin/sh\necho said-by-{name}\n")
     (folder / "az").write_text(
-        f'#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m tests.az "$@"\n'
+        f'#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m tests.support.az "$@"\n'
     )
     for name in (*SILENT, "az"):
         (folder / name).chmod(0o755)
     state = folder / "state.json"
     known = {"says": {"cloud show": "https://graph.microsoft.com", "rest": "made-0"}}
+    known |= {"entra": ENTRA} if entra else {}
     state.write_text(json.dumps(known))
     return {"PATH": str(folder), "AZ_STATE": str(state)}, state
 
 
-def called(run):
+def called(run, *, entra=False):
     """The arguments of every call of az that something makes; `run` gets folder and environment."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        environ, state = sandbox(folder)
+        environ, state = sandbox(folder, entra=entra)
         run(folder, environ)
         return json.loads(state.read_text()).get("calls", [])
 
@@ -78,12 +90,12 @@ def of_script(script):
         path = {"PATH": f"{environ['PATH']}:/usr/bin:/bin"}
         subprocess.run(
             [PROJECT / "scripts" / script[0], *script[1:]],
-            env=environ | path,
+            env=environ | path | dict.fromkeys(("APP_ID", "APP_URL", "IDENTITY_OBJECT_ID"), "/a"),
             check=True,
             capture_output=True,
         )
 
-    return called(run)
+    return called(run, entra=True)
 
 
 def every():

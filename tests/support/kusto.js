@@ -8,7 +8,7 @@ const fs = require("fs");
 const path = require("path");
 const vm = require("vm");
 
-const home = path.join(__dirname, "../.kusto/node_modules/@kusto/language-service-next");
+const home = path.join(__dirname, "../../.kusto/node_modules/@kusto/language-service-next");
 for (const file of ["bridge.min.js", "Kusto.Language.Bridge.min.js"]) {
   vm.runInThisContext(fs.readFileSync(path.join(home, file), "utf8"));
 }

@@ -1,6 +1,6 @@
 """Has the real az parse commands, as far as their arguments, and carries none of them out.
 
-For: `make check-docs`, with a Python that has azure-cli. Standard input: what tests/commands.py
+For: `make check-docs`, with a Python that has azure-cli. Standard input: what tests/support/commands.py
 prints. Prints what is wrong, and how many commands there were.
 """
 
