@@ -143,7 +143,7 @@ def record(app, path):
 
 
 if __name__ == "__main__":
-    from tests.local_app import App
+    from tests.support.local_app import App
 
     with App(settings=SETTINGS, graph_options=("--requests", "0")) as local:
         for file in sorted(EXAMPLES.glob("*/*.http")):

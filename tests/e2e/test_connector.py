@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.calls import new
-from tests.definition import DEFINITION, OPERATIONS, check
+from tests.support.definition import DEFINITION, OPERATIONS, check
+from tests.support.local_app import new
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 REPROCESS = ("POST", "/requests/{requestId}/reprocess")
 STATUS = ("GET", "/requests/{requestId}")
+LIST = ("GET", "/requests")
 
 
 def ask(app, route, request_id, query=""):
@@ -50,6 +51,10 @@ def test_every_problem_of_a_request_is_as_defined(app):
     assert "invalid-parameter" == ask(app, STATUS, UNKNOWN, "?acceptedAt=x")
     assert "request-not-found" == ask(app, STATUS, UNKNOWN)
     assert "not-reprocessable" == ask(app, REPROCESS, new(app, state="denied"))
+    old = new(app, completedDateTime="2020-01-01T00:00:00Z")
+    assert "window-closed" == ask(app, REPROCESS, old)
+    app.fault("reprocess", "status", status=400, code="Busy", message="Still retrying.")
+    assert "refused" == ask(app, REPROCESS, new(app))
     for kind, more, name in (
         ("status", {"status": 403}, "graph-denied"),
         ("status", {"status": 429, "retryAfter": 3600}, "throttled"),
@@ -61,8 +66,9 @@ def test_every_problem_of_a_request_is_as_defined(app):
 
 
 def test_the_diagnosis_is_as_defined(app):
-    """All well, and while Graph denies: 200 and 503, each check with its result."""
+    """All well, and while Graph denies: 200 and 503; nothing is changed in Graph."""
     well = app.call("GET", "/api/diagnosis")
+    assert {"list", "token"} >= {e["operation"] for e in app.control("GET", "log")["log"]}
     app.fault("list", "status", status=403)
     denied = app.call("GET", "/api/diagnosis")
 
@@ -72,12 +78,14 @@ def test_the_diagnosis_is_as_defined(app):
 
 def test_a_status_link_that_nobody_signed_is_as_defined(app):
     """401 with the problem document, without a key."""
-    reply = app.call("GET", f"/api/status/{UNKNOWN}?expires=1&signature=x", key="")
+    reply = app.call("GET", f"/api/status?requestId={UNKNOWN}&expires=1&signature=x", key="")
 
-    assert "unauthorized" == check(reply, "GET", "/status/{requestId}")
+    assert "unauthorized" == check(reply, "GET", "/status")
 
 
-@pytest.mark.parametrize("route", [REPROCESS, STATUS], ids=["reprocess", "status"])
+@pytest.mark.parametrize(
+    "route", [REPROCESS, STATUS, LIST], ids=["reprocess", "status", "requests"]
+)
 def test_parameters_are_those_that_the_app_takes(app, route):
     """A wrong value of each is refused by its name, and a name that is not defined is unknown."""
     method, path = route

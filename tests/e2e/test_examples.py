@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from settings import Settings
-from tests.definition import LEFT_OUT, OPERATIONS, check
 from tests.e2e.exchanges import EXAMPLES, HOST, SETTINGS, play, read
-from tests.local_app import App, Reply, fresh
+from tests.support.definition import LEFT_OUT, OPERATIONS, check
+from tests.support.local_app import App, Reply, fresh, new, quiet
 
 FILES = [path for path in sorted(EXAMPLES.rglob("*")) if path.is_file()]
 EXCHANGES = [path for path in FILES if path.suffix == ".http"]
@@ -35,7 +35,8 @@ def local():
 def route(method, url):
     """The route of the app that a URL is, with whatever stands in place of the id."""
     path = "/api" + urlsplit(re.sub(r"\?\[|\$query", "", url)).path.rpartition("/api")[2]
-    path = re.sub(r"/(requests|status)/[^/]+", r"/\1/{requestId}", path).removeprefix("/api")
+    path = re.sub(r"/requests/(?!reprocess\b)[^/]+", "/requests/{requestId}", path)
+    path = path.removeprefix("/api")
     return method, path
 
 
@@ -122,24 +123,23 @@ def test_the_app_still_answers_as_recorded(local, path):
     assert [shape(one) for one in recorded] == [shape(one) for one in played]
 
 
-def run_script(local, request_id, key=None):
+def run_script(local, *given, key=None, script="reprocess.sh"):
     environ = {
         "PATH": "/usr/bin:/bin",
         "REDELIVER_URL": local.url,
         "REDELIVER_KEY": key or local.function_key,
     }
-    script = str(EXAMPLES / "curl" / "reprocess.sh")
+    script = str(EXAMPLES / "curl" / script)
     return subprocess.run(
-        ["sh", script, request_id], env=environ, capture_output=True, text=True, timeout=60
+        ["sh", script, *given], env=environ, capture_output=True, text=True, timeout=60
     )
 
 
 def test_the_shell_script_waits_for_the_end(local):
     """It prints what the recording ends with, and succeeds."""
-    *_, request_id, recorded = read(EXAMPLES / "curl" / "exchange.http")
-    local.put({"id": request_id, "state": "deliveryFailed", "deliverySeconds": 1.5})
+    *_, recorded = read(EXAMPLES / "curl" / "exchange.http")
 
-    done = run_script(local, request_id)
+    done = run_script(local, new(local, deliverySeconds=1.5))
 
     assert (0, "") == (done.returncode, done.stderr)
     assert json.loads(recorded[-1].answer).keys() == json.loads(done.stdout).keys()
@@ -157,6 +157,27 @@ def test_the_shell_script_fails_when_the_access_is_not_there(local):
         run_script(local, denied).returncode,
         run_script(local, "00000000-0000-4000-8000-0000000000d2").returncode,
         run_script(local, denied, key="wrong").returncode,
+    ]
+
+
+def test_the_shell_script_for_many(local):
+    """Those that are named, or all of a cause; it fails when one of them is not on its way."""
+    quiet(local)
+    ids = local.failures(2, status="The group 'Sales' is read-only")
+    [cause] = local.call("GET", "/api/requests").body["causes"]
+
+    many = {"script": "reprocess-many.sh"}
+    done = run_script(local, "--cause", cause["causeId"], **many)
+    assert (0, {"accepted": 2}) == (done.returncode, json.loads(done.stdout)["counts"])
+    unknown = "00000000-0000-4000-8000-0000000000d2"
+    done = run_script(local, *ids, unknown, **many)
+    assert 1 == done.returncode
+    assert 1 == json.loads(done.stdout)["counts"]["request-not-found"]
+    done = run_script(local, "--cause", "0123456789ab", **many)
+    assert (0, "no request fails for this cause\n") == (done.returncode, done.stdout)
+    assert [1, 2] == [
+        run_script(local, unknown, key="wrong", **many).returncode,
+        run_script(local, **many).returncode,
     ]
 
 

@@ -14,7 +14,7 @@ import jsonschema
 
 import function_app
 
-FOLDER = Path(__file__).parent.parent / "connector"
+FOLDER = Path(__file__).parents[2] / "connector"
 DEFINITION = json.loads((FOLDER / "apiDefinition.swagger.json").read_text())
 OPERATIONS = {
     (method.upper(), path): operation
