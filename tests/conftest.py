@@ -4,9 +4,11 @@ import hypothesis
 import pytest
 
 from emulator.azurite import Azurite
-from tests.local_app import App, fresh, quiet
-from tests.sweeping import World
+from events import invocation_began
+from tests.support.local_app import App, fresh, quiet
+from tests.support.sweeps import World
 
+invocation_began()  # so that no test's first call has one more log line than the others
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.register_profile(

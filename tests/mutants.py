@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from emulator.azurite import Azurite
-from tests.local_app import App
+from tests.support.local_app import App
 
 PROJECT = Path(__file__).resolve().parent.parent
 MADE = PROJECT / "mutants"

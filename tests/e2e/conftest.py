@@ -1,10 +1,10 @@
-"""Apps of several settings, each started once for all tests that use it."""
+"""Apps with several settings, each started once for all tests that use it."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.local_app import App, fresh
+from tests.support.local_app import App, fresh
 
 LINK_SECRET = "link-secret-for-tests-0123456789"
 HOOK_SECRETS = ("newest-secret-for-tests-01234", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

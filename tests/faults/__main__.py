@@ -1,4 +1,4 @@
-"""Try the whole matrix and write it down."""
+"""Try every case and write down the distinct results."""
 
 import sys
 

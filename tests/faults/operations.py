@@ -1,189 +1,127 @@
-"""What the app does, one operation each: how it is made ready, done, and what must hold after.
+"""What the app does, one operation each: how it is made ready, done, and what comes after it.
 
-Not for: the faults (faulty.py), or the table of all cells (matrix.py).
+Not for: the faults (faulty.py), or what must hold (matrix.py).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from reprocess_http import failures_answer, road
+from planning.view import iso
+from reprocess_http.diagnosis import DIAGNOSIS
+from reprocess_http.failed_requests import FAILED_REQUESTS
+from reprocess_http.reprocess_request import REPROCESS, STATUS
+from reprocess_http.webhook import WEBHOOK
 from tests.faults.world import HTTP_BUDGET, SWEEP_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from reprocess_http.handler import Route
     from tests.faults.world import World
 
-ON_ITS_WAY = {"delivering", "delivered"}
-SHOWN = ("accepted", "refused", "failed", "postponed", "cooling", "delivered")
-CLOSING = 50  # seconds after a sweep's budget, in which it ends
+COUNTS = ("accepted", "refused", "denied", "failed", "unknown", "postponed")
+SWEEP_SECONDS = SWEEP_BUDGET + 50
+# Where a fault can be: the peer, and which of the calls to it.
+TARGETS = {
+    "post": ("graph", r"POST .*/reprocess"),
+    "batch": ("graph", r"POST .*/\$batch"),
+    "get": ("graph", r"GET .*equests/[0-9a-f-]{36}$"),
+    "list": ("graph", r"GET .*\$filter"),
+    "identity": ("identity", ""),
+    "table": ("table", ""),
+    "table: reads": ("table", "GET "),
+    "table: writes": ("table", "POST |PUT |PATCH |MERGE "),
+    "receiver": ("receiver", ""),
+}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation and what it promises.
+    """One operation; it may take so many `seconds`, and meets faults at its `targets`.
 
-    `part`: before which part the fault is; `wanted`: to which calls it is done. `ready` puts what
-    is needed into the tenant and returns the ids; `run` does it and returns what came of it.
-    `afterwards` does, with the fault gone, what a caller or the timer would do next. `seconds`: the
-    longest that it may take. `promise`: what to expect, in a sentence.
+    `ready` puts what is needed into the tenant and returns the ids. `run` does it and returns what
+    the caller or the log sees. `afterwards` does, with the fault gone, what a caller or the timer
+    does next; None: there is nothing that could be lost.
     """
 
     name: str
-    part: str
-    wanted: Callable[[str], bool]
+    targets: tuple[str, ...]
     ready: Callable[[World], list[str]]
     run: Callable[[World, list[str]], str]
-    afterwards: Callable[[World, list[str]], Any]
+    afterwards: Callable[[World, list[str]], None] | None
     seconds: float
-    promise: str
 
 
-def one(world: World) -> list[str]:
-    return world.failures(1)
+def failures(count: int, days: float = 0.1) -> Callable[[World], list[str]]:
+    """Put requests that failed so many days ago into the tenant."""
+
+    def ready(world: World) -> list[str]:
+        at = iso(world.clock.now() - timedelta(days=days))
+        return world.put(count, completedDateTime=at, createdDateTime=at)
+
+    return ready
 
 
-def three(world: World) -> list[str]:
-    return world.failures(3)
+def call(route: Route, *, signed: bool = False) -> Callable[[World, list[str]], str]:
+    """Call a route about the first request, by its id or in a signed body."""
+
+    def run(world: World, ids: list[str]) -> str:
+        signed_body = json.dumps({"requestId": ids[0]}).encode() if signed else b""
+        return in_short(world.call(route, ids[0], signed_body))
+
+    return run
 
 
-def tried(world: World) -> list[str]:
-    """Have an earlier sweep try three, which are delivered by now."""
-    ids = world.failures(3, deliverySeconds=0)
-    world.sweep()
-    return ids
+def in_short(body: dict[str, Any]) -> str:
+    """Return the status of an answer, and its outcome, its problem, or what it lists."""
+    name = body.get("type", "").removeprefix("urn:redeliver:problem:") or body.get("outcome")
+    if "value" in body:
+        name = f"{len(body['value'])} listed{'' if body['listComplete'] else ', incomplete'}"
+    if "checks" in body:
+        failed = [check["name"] for check in body["checks"] if "remedy" in check]
+        name = ", ".join(failed) or "ok"
+    return f"{body['code']} {name}"
 
 
-def exhausted(world: World) -> list[str]:
-    ids = world.failures(1)
-    for _ in range(20):
-        world.attempts.record(ids[0], datetime.now(UTC) - timedelta(hours=1))
-    return ids
+def sweep(world: World, _ids: list[str]) -> str:
+    report = world.sweep()
+    counts = ", ".join(f"{report[name]} {name}" for name in COUNTS if report.get(name))
+    problem = re.split(r": |, so | \(", report.get("problem", ""))[0]
+    return f"{counts or 'nothing tried'}{f'; fails: {problem}' if problem else ''}"
 
 
-def reprocess(world: World, ids: list[str]) -> str:
-    return world.http(road.REPROCESS, ids[0])
+def notice(world: World, _ids: list[str]) -> str:
+    problem = world.sweep().get("problem")
+    taken = any(line["event"] == "notice sent" for _, line in world.lines.events)
+    return f"notice {'taken' if taken else 'not taken'}{f'; fails: {problem}' if problem else ''}"
 
 
-def status(world: World, ids: list[str]) -> str:
-    return world.http(road.STATUS, ids[0])
+def ask_again(world: World, ids: list[str]) -> None:
+    """Ask at once, and once more when an attempt that may have arrived is five minutes old."""
+    for minutes in (0, 6):
+        world.clock.wait(minutes * 60)
+        world.call(REPROCESS, ids[0])
 
 
-def hook(world: World, ids: list[str]) -> str:
-    return world.http(road.WEBHOOK, ids[0], signed=True)
-
-
-def listed(world: World, ids: list[str]) -> str:
-    return world.http(failures_answer.FAILURES)
-
-
-def sweep(world: World, ids: list[str]) -> str:
-    line = world.sweep()
-    counts = ", ".join(f"{line[name]} {name}" for name in SHOWN if line[name])
-    problem = line.get("problem")
-    return (counts or "nothing tried") + (
-        f"; the sweep fails: “{brief(problem)}”" if problem else ""
-    )
-
-
-def brief(problem: str) -> str:
-    """Return the beginning of a sentence, without what differs from run to run."""
-    return re.sub(r" \(\w+Error\)", "", problem.split(":", maxsplit=1)[0])
-
-
-def notice(world: World, ids: list[str]) -> str:
-    line = world.sweep()
-    sent = any(line["event"] == "notice sent" for _, line in world.lines.kept)
-    got = (
-        f"notice {'taken' if sent else 'not taken'}, it came {len(world.parts.receiver.ids)} times"
-    )
-    return f"{got}; the sweep fails" if line.get("problem") else got
-
-
-def later(world: World, ids: list[str]) -> None:
-    """Run the next sweep, after every cool-down."""
-    world.clock.ahead += timedelta(hours=3)
-    world.sweep()
-
-
-def again(world: World, ids: list[str]) -> None:
+def sweep_again(world: World, _ids: list[str]) -> None:
     """Run the next sweep at once, and one after every cool-down."""
-    world.sweep()
-    later(world, ids)
-
-
-def is_post(name: str) -> bool:
-    return name.startswith("POST")
-
-
-def is_get(name: str) -> bool:
-    return name.startswith("GET")
-
-
-def is_list(name: str) -> bool:
-    return is_get(name) and "$filter" in name
+    for hours in (0, 3):
+        world.clock.wait(hours * 3600)
+        world.sweep()
 
 
 OPERATIONS = (
-    Operation(
-        "HTTP reprocess", "graph", is_post, one, reprocess, reprocess, HTTP_BUDGET,
-        "The answer says what Graph has done. After a lost answer the app looks at the request "
-        "before it sends anything again; when it cannot tell, it says so.",
-    ),
-    Operation(
-        "HTTP status", "graph", is_get, one, status, status, HTTP_BUDGET,
-        "Reading is tried again within the budget; after that the problem says what is wrong.",
-    ),
-    Operation(
-        "webhook", "graph", is_post, one, hook, later, 10,
-        "The sender has its answer within ten seconds; what Graph cannot take is left to the next "
-        "sweep, and the answer says so.",
-    ),
-    Operation(
-        "requests list", "graph", is_list, three, listed, listed, HTTP_BUDGET,
-        "The list is whole, or says that it is not, or there is a problem.",
-    ),
-    Operation(
-        "sweep: list", "graph", is_list, three, sweep, again, SWEEP_BUDGET + CLOSING,
-        "A page is read again; when the list stays away, the sweep fails and the next one starts "
-        "anew.",
-    ),
-    Operation(
-        "sweep: act", "graph", is_post, three, sweep, again, SWEEP_BUDGET + CLOSING,
-        "What may have arrived is looked at before it counts; what did not arrive is postponed and "
-        "costs no attempt.",
-    ),
-    Operation(
-        "sweep: read-back", "graph", is_post, tried, sweep, again, SWEEP_BUDGET + CLOSING,
-        "What cannot be read is read by the next sweep; the sweep itself does not fail for it.",
-    ),
-    Operation(
-        "attempts table: sweep reads", "table", is_get, three, sweep, again,
-        SWEEP_BUDGET + CLOSING + 60,
-        "Without the table nothing is tried, and the sweep fails: nobody would know what is "
-        "cooling down.",
-    ),
-    Operation(
-        "attempts table: sweep claims", "table", is_post, three, sweep, again,
-        SWEEP_BUDGET + CLOSING,
-        "Nothing is sent that could not be claimed. A claim whose answer was lost is known again.",
-    ),
-    Operation(
-        "attempts table: HTTP records", "table", lambda _: True, one, reprocess, reprocess,
-        HTTP_BUDGET,
-        "The answer is about Graph, whatever the table says, and comes a second later at most.",
-    ),
-    Operation(
-        "identity", "identity", is_get, one, reprocess, reprocess, HTTP_BUDGET,
-        "Without a token nothing is sent; the problem says that it is the managed identity.",
-    ),
-    Operation(
-        "notice", "notice", is_post, exhausted, notice, again, SWEEP_BUDGET + CLOSING,
-        "A notice that was not taken is sent by the next sweep. One whose answer was lost comes "
-        "again with the same id, so that the receiver can tell. No sweep fails for it.",
-    ),
+    Operation("reprocess", ("post", "identity", "table"), failures(1), call(REPROCESS), ask_again, HTTP_BUDGET),
+    Operation("webhook", ("post", "identity", "table"), failures(1), call(WEBHOOK, signed=True), sweep_again, 9),
+    Operation("status", ("get", "identity", "table"), failures(1), call(STATUS), None, HTTP_BUDGET),
+    Operation("list", ("list", "identity", "table"), failures(3), call(FAILED_REQUESTS), None, HTTP_BUDGET),
+    Operation("diagnosis", ("list", "identity", "table"), failures(3), call(DIAGNOSIS), None, 25),
+    Operation("sweep", ("list", "batch", "identity", "table: reads", "table: writes"), failures(3), sweep,
+              sweep_again, SWEEP_SECONDS),
+    Operation("notice", ("receiver",), failures(1, days=15), notice, sweep_again, SWEEP_SECONDS),
 )  # fmt: skip

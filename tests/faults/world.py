@@ -1,55 +1,57 @@
-"""The app in this process, between real parts: emulated Graph, identity, Azurite, a receiver.
+"""The app in this process, between real peers: emulated Graph and identity, Azurite, a receiver.
 
-Every wait is told to a clock instead of being slept, and a silence is really waited for half a
-second only; the clock hears of the whole one. So a cell of the matrix takes a moment, and its time
-is still the one that a caller would see. Sockets, TLS, HTTP and the table's own protocol are real.
+Sockets, HTTP, the table's protocol and every step of the app are real. Waits are not slept: a clock
+hears of them. A silence is really waited for a quarter of a second, and the clock hears of the
+whole one. So its time is the one that a caller would see, however busy this machine is.
+
+Not for: the faults (faulty.py).
 """
 
 from __future__ import annotations
 
-import contextvars
-import http.client
 import itertools
 import json
 import logging
-import queue
-import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+import uuid
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import azure.functions as func
-import requests
 
-import attempts
-import deadline
+import attempt_store
 import graph
-import reprocess_timer
+import session
 import settings
-import table
-from attempts import Attempts, Memory, table_client
-from emulator.azurite import certify
-from graph import Graph, identity
-from graph import http as graph_http
-from reprocess_http import failures, failures_answer, lately, one_request, road, webhook
-from reprocess_timer import batches, notices
-from reprocess_timer.sweep import Sweep
-from table import Table
-from tests.calls import hub
+import table_client
+from attempt_store import AttemptStore
+from deadline import Deadline
+from reprocess_http import failed_requests
+from reprocess_http.handler import handle
+from reprocess_timer.sweep import run_sweep
+from reprocessing.sender import Threads
+from table import InMemoryRows, Table
 from tests.faults.faulty import FaultyProxy
+from tests.support.emulated_graph import SECRET as IDENTITY_HEADER
+from tests.support.emulated_graph import Emulated
+from tests.support.http_calls import hub
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
-SILENT = 0.5  # seconds; the longest that a silence is really waited for
+    from reprocess_http.handler import Route
+
+SILENT_SECONDS = 0.25  # the longest that a silence is really waited for
 HTTP_BUDGET, SWEEP_BUDGET = 20, 60
-SECRET = "hook-secret-for-faults-0123456789"
+HOOK_SECRET = "hook-secret-for-faults-0123456789"
+LINK_SECRET = "link-secret-for-faults-0123456789"
+NOTIFY_QUERY = "sig=notify-secret-for-faults"
 _numbers = itertools.count()
 
 
@@ -57,301 +59,209 @@ class Clock:
     """Real time, and all that was waited for without being slept."""
 
     def __init__(self) -> None:
-        self.jumped = 0.0
-        self.ahead = timedelta()
-        self.meanwhile = lambda: None
+        self.waited = 0.0
+        self.on_sleep = lambda: None
         self._lock = threading.Lock()
 
-    def monotonic(self) -> float:
-        return time.monotonic() + self.jumped
+    def __call__(self) -> float:
+        return time.monotonic() + self.waited
 
-    def ours(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.waited)
 
-    def tell(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         with self._lock:
-            self.jumped += max(0.0, seconds)
+            self.waited += max(0.0, seconds)
 
     def sleep(self, seconds: float) -> None:
-        self.tell(seconds)
-        self.meanwhile()
+        self.wait(seconds)
+        self.on_sleep()
 
-    def bounded(self, seconds: float, function: Any) -> Any:
-        """Do what deadline.bounded does, by this clock."""
-        ended: queue.SimpleQueue = queue.SimpleQueue()
-        end = self.monotonic() + seconds
+    def reads(self) -> Callable[..., int]:
+        """Return what reads as session.py does, and hears of the rest of a silence."""
 
-        def run() -> None:
+        def recv_into(sock: Any, *args: Any) -> int:
+            session._limit(sock, sock.gettimeout())
+            most = sock.gettimeout()
+            sock.settimeout(min(most, SILENT_SECONDS))
             try:
-                ended.put((function(), None))
-            except BaseException as error:
-                ended.put((None, error))
+                return super(session._Socket, sock).recv_into(*args)
+            except TimeoutError:
+                self.wait(most - SILENT_SECONDS)
+                raise
+            finally:
+                with suppress(OSError):
+                    sock.settimeout(most)
 
-        threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
-        while True:
-            try:
-                value, error = ended.get(timeout=0.005)
-            except queue.Empty:
-                if self.monotonic() >= end:
-                    raise deadline.TookTooLong from None
-                continue
-            if error:
-                raise error
-            return value
+        return recv_into
 
 
-class Session(requests.Session):
-    """The app's own kind of session, whose silences are told to the clock."""
+class LiveGraph(Emulated):
+    """The emulated Graph by the clock of the app."""
 
-    clock: Clock
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        super().__init__()
 
-    def request(self, method, url, **options):
-        asked = options.get("timeout")
-        connect, read = asked if isinstance(asked, tuple) else (asked, asked)
-        options["timeout"] = (connect, min(read, SILENT))
-        try:
-            return super().request(method, url, **options)
-        except requests.Timeout:
-            self.clock.tell(read - SILENT)
-            raise
+    now = property(lambda self: self._clock.now(), lambda self, _: None)
 
 
-class Receiver(BaseHTTPRequestHandler):
+class Receiver(FaultyProxy):
     """Takes notices and keeps their ids."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.ids += [one["id"] for one in (body if isinstance(body, list) else [body])]
-        self.send_response(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+    def forward(self, request: bytes) -> bytes:
+        found = json.loads(request.partition(b"\r\n\r\n")[2])
+        self.ids += [one["id"] for one in (found if isinstance(found, list) else [found])]
+        return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
 class Lines(logging.Handler):
-    """Keeps the app's log lines."""
+    """Keeps every log line, of the app and of its libraries, as text."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[tuple[int, dict[str, Any]]] = []
+        self.texts: list[str] = []
+        self.events: list[tuple[int, dict[str, Any]]] = []
 
-    def emit(self, record):
-        self.kept.append((record.levelno, json.loads(record.getMessage())))
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+        if record.name == "redeliver":
+            self.events.append((record.levelno, json.loads(record.getMessage())))
 
 
-class Parts:
-    """What all cells share: each part, with a proxy before it for http and one for https."""
+class Peers:
+    """What all worlds share: each peer of the app, behind a faulty proxy of its own."""
 
-    def __init__(self, app: Any, azurite: Any) -> None:
-        self.app, self.azurite = app, azurite
-        self.clock = Clock()
+    def __init__(self, azurite: Any) -> None:
+        self.azurite, self.clock = azurite, Clock()
+        self.graph, wait = LiveGraph(self.clock), self.clock.wait
+        port = urlsplit(self.graph.url).port
+        self.proxies = {
+            "graph": FaultyProxy(port, wait),
+            "identity": FaultyProxy(port, wait),
+            "table": FaultyProxy(azurite.port, wait),
+            "receiver": Receiver(0, wait),
+        }
         self._stack = ExitStack()
 
     def __enter__(self):
-        stack, tell = self._stack, self.clock.tell
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        self.certificate = folder / "certificate.pem"
-        certify(self.certificate)
-        self.receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-        self.receiver.ids = []
-        threading.Thread(target=self.receiver.serve_forever, args=(0.01,), daemon=True).start()
-        stack.callback(self.receiver.server_close)
-        stack.callback(self.receiver.shutdown)
-        ports = {
-            "graph": self.app.graph_port,
-            "identity": self.app.graph_port,
-            "table": self.azurite.port,
-            "notice": self.receiver.server_port,
-        }
-        self.proxies = {
-            (name, tls): stack.enter_context(
-                FaultyProxy(port, tell, self.certificate if tls else None)
-            )
-            for name, port in ports.items()
-            for tls in (False, True)
-        }
-        stack.enter_context(quick_control(self.app))
+        for proxy in self.proxies.values():
+            self._stack.enter_context(proxy)
         return self
 
     def __exit__(self, *error):
         self._stack.close()
 
 
-@contextmanager
-def quick_control(app: Any):
-    """Have the emulator's own routes called over one connection: urllib makes much ado of each."""
-    connection = http.client.HTTPConnection("127.0.0.1", app.graph_port, timeout=30)
-
-    def control(method: str, path: str, body: Any = None) -> Any:
-        raw = None if body is None else json.dumps(body)
-        connection.request(method, f"/control/{path}", raw, {"X-Emulator-Control": "local"})
-        reply = connection.getresponse()
-        told = reply.read()
-        assert reply.status < 300, told
-        return json.loads(told)
-
-    app.control = control
-    yield
-    del app.control
-    connection.close()
-
-
 class World:
-    """One cell's app: settings, Graph, attempts and log of its own."""
+    """One fresh app between these peers: settings, credential, table and log of its own."""
 
-    def __init__(self, parts: Parts, patch: pytest.MonkeyPatch, broken: str, *, tls: bool) -> None:
-        self.parts, self.patch = parts, patch
-        self.clock = parts.clock
-        self.clock.jumped, self.clock.ahead = 0.0, timedelta()
-        self.clock.meanwhile = lambda: None
-        self.proxy = parts.proxies[broken, tls]
+    def __init__(self, peers: Peers, patch: pytest.MonkeyPatch) -> None:
+        self.peers, self.clock, self.graph = peers, peers.clock, peers.graph
+        self.clock.waited, self.clock.on_sleep = 0.0, lambda: None
+        self.graph.reset()
+        self.graph.control.clear_requests()
+        self.graph.turn(pageSize=2, top="ignored", repeatAccepted=True)
+        peers.proxies["receiver"].ids = []
+        self.answers: list[str] = []
         self.lines = Lines()
-        parts.app.control("DELETE", "requests")
-        parts.app.control("DELETE", "log")
-        parts.app.control("DELETE", "faults")
-        parts.receiver.ids.clear()
-        self.settings = settings.load(self._environ(broken, tls=tls))
-        self._patch(tls=tls)
-        self.attempts = self._attempts(broken)
-        self.connect()
-        patch.setattr(attempts, "shared", lambda: self.attempts)
-        patch.setattr(graph, "shared", lambda: self.graph)
-        patch.setattr(settings, "current", lambda: self.settings)
+        root, ours = logging.getLogger(), logging.getLogger("redeliver")
+        patch.setattr(root, "handlers", [self.lines])
+        patch.setattr(root, "level", logging.DEBUG)
+        patch.setattr(ours, "level", logging.INFO)
+        for one in (root, ours):
+            patch.setattr(one, "_cache", {})  # what other tests' levels let through
+        self.settings = settings.load(self._environ(patch))
+        self._make_app(patch)
 
-    def _environ(self, broken: str, *, tls: bool) -> dict[str, str]:
-        scheme = "https" if tls else "http"
-        address = f"{scheme}://127.0.0.1:{self.proxy.port}"
-        account, key = (
-            "devstoreaccount1",
-            self.parts.azurite.connection_string.split("AccountKey=")[1],
-        )
-        environ = {
-            "GRAPH_ENDPOINT": address if broken == "graph" else self.parts.app.graph_url,
+    def _environ(self, patch: pytest.MonkeyPatch) -> dict[str, str]:
+        at = {name: f"http://127.0.0.1:{one.port}" for name, one in self.peers.proxies.items()}
+        patch.setenv("IDENTITY_ENDPOINT", f"{at['identity']}/msi/token")
+        patch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
+        azurite = self.peers.azurite
+        storage = azurite.connection_string.replace(f"http://127.0.0.1:{azurite.port}", at["table"])
+        return {
+            "GRAPH_ENDPOINT": at["graph"],
             "HTTP_BUDGET_SECONDS": str(HTTP_BUDGET),
             "SWEEP_BUDGET_SECONDS": str(SWEEP_BUDGET),
-            "WEBHOOK_SECRETS": SECRET,
+            "WEBHOOK_SECRETS": HOOK_SECRET,
+            "STATUS_LINK_SECRET": LINK_SECRET,
+            "NOTIFY_URL": f"{at['receiver']}/hook?{NOTIFY_QUERY}",
             "ATTEMPTS_TABLE": f"faults{next(_numbers)}",
-            "AzureWebJobsStorage": f"DefaultEndpointsProtocol={scheme};AccountName={account};"
-            f"AccountKey={key.split(';')[0]};TableEndpoint={address}/{account};",
+            "AzureWebJobsStorage": storage,
         }
-        if broken != "table":
-            del environ["AzureWebJobsStorage"]
-        if broken == "notice":
-            environ["NOTIFY_URL"] = f"{address}/hook"
-        here = address if broken == "identity" else self.parts.app.graph_url
-        self.patch.setenv("IDENTITY_ENDPOINT", f"{here}/msi/token")
-        self.patch.setenv("IDENTITY_HEADER", self.parts.app.identity_header)
-        return environ
 
-    def _patch(self, *, tls: bool) -> None:
-        clock, patch = self.clock, self.patch
-        logger = logging.getLogger("redeliver")
-        patch.setattr(logger, "handlers", [self.lines])
-        patch.setattr(logger, "level", logging.INFO)
-        patch.setattr(logger, "_cache", {})  # what other tests' levels have let through
-        patch.setattr(logger, "propagate", False)
-        session = type("Quick", (Session,), {"clock": clock})
-        if tls:
-            patch.setenv("REQUESTS_CA_BUNDLE", str(self.parts.certificate))  # for the table
-            make = session.__init__
-
-            def trusting(this):
-                make(this)
-                this.verify = str(self.parts.certificate)
-
-            session.__init__ = trusting
-        patch.setattr(notices.requests, "Session", session)
-        patch.setattr(deadline.Deadline.__init__, "__defaults__", (clock.monotonic,))
-        patch.setattr(batches.Threads.__init__, "__defaults__", (clock.sleep,))
-        patch.setattr(Sweep.__init__, "__defaults__", (clock.ours, clock.monotonic))
-        for module in (graph_http, identity, table, one_request, webhook, notices):
-            patch.setattr(module, "bounded", clock.bounded)
-        patch.setattr(road, "ACCEPTANCES", lately.Acceptances())
-        patch.setattr(road, "UNDER_WAY", lately.UnderWay())
-        patch.setattr(failures_answer, "KEPT", failures.Kept(clock.monotonic))
-
-    def _attempts(self, broken: str) -> Attempts:
-        if broken != "table":
-            return Attempts(Memory(), self.clock.ours)
-        made = Attempts(Table(table_client(self.settings), self.clock.sleep), self.clock.ours)
-        made.check_writable()
-        return made
-
-    def connect(self) -> None:
-        """Have connections and a token of their own from now on."""
+    def _make_app(self, patch: pytest.MonkeyPatch) -> None:
         clock = self.clock
-        self.graph = Graph(self.settings, None, None, clock.sleep, lambda: 0.0, clock.ours)
+        app = graph.Graph(self.settings, None, None, clock.sleep, lambda: 0.0, clock.now)
+        rows = table_client.new_client(self.settings)
+        callers = AttemptStore(Table(rows, quick=True), clock.now)
+        memory = AttemptStore(InMemoryRows(), clock.now)
+        self.store = AttemptStore(Table(rows), clock.now)
+        self.store.check_writable(Deadline(30))  # creates the table
+        patch.setattr(settings, "current", lambda: self.settings)
+        patch.setattr(graph, "shared", lambda: app)
+        patch.setattr(attempt_store, "for_callers", lambda: callers)
+        patch.setattr(attempt_store, "for_sweeps", lambda: self.store)
+        patch.setattr(attempt_store, "in_memory", lambda: memory)
+        patch.setattr(failed_requests, "CACHE", failed_requests.ListCache(clock))
+        # Where the app reads a clock or waits without being handed one.
+        patch.setattr(Deadline.__init__, "__defaults__", (clock,))
+        patch.setattr(Threads.__init__, "__defaults__", (clock.sleep,))
+        patch.setattr(table_client, "time", SimpleNamespace(sleep=clock.sleep))
+        patch.setattr(session._Socket, "recv_into", clock.reads())
 
     # -- what is done --
 
-    def failures(self, count: int, **fields: Any) -> list[str]:
-        return self.parts.app.failures(count, **({"deliverySeconds": 600} | fields))
-
-    def http(self, route: road.Route, request_id: str = "", *, signed: bool = False) -> str:
-        """Call a route; return its status with its outcome or problem."""
-        body = json.dumps({"requestId": request_id}).encode() if signed else b""
-        req = func.HttpRequest(
-            "POST",
-            "https://app.example/api/x",
-            headers=hub(body, SECRET, "x-hub-signature-256") if signed else {},
-            params={},
-            route_params={} if signed else {"requestId": request_id},
-            body=body,
+    def put(self, count: int, **fields: Any) -> list[str]:
+        """Put failed requests into the tenant; return their ids."""
+        usual = {"state": "deliveryFailed", "deliverySeconds": 600} | fields
+        return self.graph.control.put_requests(
+            [usual | {"id": str(uuid.uuid4())} for _ in range(count)]
         )
-        reply = road.travel(route, req, SimpleNamespace(invocation_id="run"))
-        told = json.loads(reply.get_body())
-        name = told.get("type", "").removeprefix("urn:redeliver:problem:")
-        if "value" in told:
-            whole = "" if told["listComplete"] else ", not whole"
-            name = f"{len(told['value'])} listed{whole}"
-        return f"{reply.status_code} {name or told['outcome']}"
+
+    def call(
+        self,
+        route: Route,
+        request_id: str = "",
+        body: bytes = b"",
+        *,
+        url: str = "https://app.example/api/x",
+        secret: str = HOOK_SECRET,
+    ) -> dict[str, Any]:
+        """Call a route, signed where there is a body; return the answer's body and `code`."""
+        headers = hub(body, secret, "x-hub-signature-256") if body else {}
+        route_params = {"requestId": request_id}
+        req = func.HttpRequest(
+            "POST", url, headers=headers, params={}, route_params=route_params, body=body
+        )
+        answer = handle(route, req, SimpleNamespace(invocation_id="run"))
+        text = answer.get_body().decode()
+        self.answers.append(text)
+        return {"code": answer.status_code} | json.loads(text)
 
     def sweep(self) -> dict[str, Any]:
-        """Run the timer's function; return the line of its report, with its problem in words."""
-        seen = len(self.lines.kept)
-        run = reprocess_timer.sweep._function.get_user_function()
-        try:
-            run(SimpleNamespace(past_due=False), SimpleNamespace(invocation_id="run"))
-        except reprocess_timer.SweepFailed as error:
-            self.lines.kept.append((logging.DEBUG, {"event": "raised", "error": str(error)}))
-        lines = [line for _, line in self.lines.kept[seen:]]
-        return next(line for line in lines if line["event"] == "sweep finished")
+        """Run a sweep; return the fields of its report."""
+        return run_sweep(graph.shared(), self.store, self.settings, self.clock).fields()
 
-    # -- what came of it --
+    # -- what can be seen --
 
-    def reached(self) -> list[str]:
-        """Return the ids of the reprocess calls that Graph took on, one for each time."""
-        calls = self.parts.app.calls("reprocess")
-        return [one["requestId"] for one in calls if one["status"] not in {401, 403}]
+    def sent(self, *statuses: int) -> list[str]:
+        """Return the ids of the reprocess calls that Graph itself answered with these statuses."""
+        calls = [one for one in self.graph.control.log() if one["operation"] == "reprocess"]
+        return [one["requestId"] for one in calls if one["status"] in statuses]
 
     def states(self) -> dict[str, str]:
-        found = self.parts.app.control("GET", "requests")["requests"]
-        return {one["id"]: one["state"] for one in found}
+        return {one["id"]: one["state"] for one in self.graph.control.requests()}
 
-    def told(self) -> list[str]:
-        """Return the events that stand out in the log."""
-        return list(
-            dict.fromkeys(
-                line["event"] for level, line in self.lines.kept if level >= logging.WARNING
-            )
-        )
+    def warnings(self) -> list[str]:
+        """Return the names of the lines that stand out."""
+        return [line["event"] for level, line in self.lines.events if level >= logging.WARNING]
 
-
-@contextmanager
-def unknown_name(patch: pytest.MonkeyPatch, port: int, times: int):
-    """Have the resolver not know the host of this port, so many times."""
-    real, left = socket.getaddrinfo, [times]
-
-    def resolve(host, wanted, *more, **options):
-        if wanted == port and left[0]:
-            left[0] -= 1
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return real(host, wanted, *more, **options)
-
-    with patch.context() as own:
-        own.setattr(socket, "getaddrinfo", resolve)
-        yield
+    def leaked(self) -> list[str]:
+        """Return the secrets that are in a log line or an answer."""
+        key = self.peers.azurite.connection_string.split("AccountKey=")[1].split(";")[0]
+        known = {HOOK_SECRET, LINK_SECRET, NOTIFY_QUERY, IDENTITY_HEADER, key}
+        known |= {one for proxy in self.peers.proxies.values() for one in proxy.secrets}
+        text = "\n".join([*self.lines.texts, *self.answers])
+        return [one for one in known - {"expired"} if one in text]

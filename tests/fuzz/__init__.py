@@ -1,5 +1,9 @@
 """Coverage-guided fuzzing of every deployed parser that sees foreign bytes: `make fuzz`.
 
-targets.py says what a target is; by_callers.py, by_graph.py and by_others.py have them.
-tests/test_fuzz.py tries each of them for a moment, without atheris.
+callers.py          bodies, signatures, links, credentials and queries that callers send
+answers.py          what Graph, the identity endpoint and the table answer
+configuration.py    app settings
+output.py           names from outside, in CSV and in notices
+
+targets.py says what a target is. tests/test_fuzz.py tries each for a moment, without atheris.
 """

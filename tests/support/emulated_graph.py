@@ -1,6 +1,6 @@
 """An emulated Graph for tests: one for all of them, made fresh for each, by a clock of its own.
 
-Not for: the whole app (tests/e2e), or the emulator as a program (tests/test_emulator_program.py).
+Not for: the whole app (local_app.py).
 """
 
 from __future__ import annotations
@@ -154,16 +154,6 @@ class Emulated:
     def list(self, **options):
         """List with these options, each without its dollar sign."""
         return self.get(PATH, {f"${name}": value for name, value in options.items()})
-
-    def pages(self, **options):
-        """Follow every nextLink; return which known requests each page has."""
-        answer, found = self.list(**options), []
-        while True:
-            found.append(ids(answer))
-            link = answer.json().get("@odata.nextLink")
-            if link is None:
-                return found
-            answer = self.call("GET", link[link.index("/v1.0") :])
 
     def identity_answer(self, header=SECRET, **query):
         """What the identity's endpoint answers."""

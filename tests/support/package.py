@@ -1,6 +1,6 @@
 """Make the folder that a deployment sends, by the rules of .funcignore.
 
-    python -m tests.package [FOLDER]      .package unless another folder is named
+    python -m tests.support.package [FOLDER]      .package unless another folder is named
 
 For: looking at it, and the test that starts it. Not for: deploying, which azd does by itself.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def deployed(project: Path = PROJECT) -> list[Path]:

@@ -1,7 +1,7 @@
 """Sweeps in processes of their own, one after the other or several at once, some of them killed.
 
-    python -m tests.sweeper '{"kills": 50, "within": 1.0}'    kill 50 sweeps at random moments
-    python -m tests.sweeper '{"instances": 4}'                four sweeps at once, to their ends
+    python -m tests.support.sweep_processes '{"kills": 50, "within": 1.0}'    kill 50 sweeps at random moments
+    python -m tests.support.sweep_processes '{"instances": 4}'                four sweeps at once, to their ends
 
 Settings come from the environment, as for the app; `advanced` is how many seconds its clock is
 ahead. Each process is forked from this one, which has everything imported and nothing opened.
@@ -18,21 +18,22 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
-import attempts
-import graph
+import attempt_store
 import settings
-from reprocess_timer.sweep import Sweep
+from attempt_store import AttemptStore
+from graph import Graph
+from reprocess_timer.sweep import run_sweep
 
 
 def sweep(advanced: float) -> dict:
     ahead = timedelta(seconds=advanced)
-    run = Sweep(
-        graph.shared(),
-        attempts.shared(),
-        settings.current(),
-        now=lambda: datetime.now(UTC) + ahead,
-    )
-    report = run.run()
+
+    def now() -> datetime:
+        return datetime.now(UTC) + ahead
+
+    current = settings.current()
+    attempts = AttemptStore(attempt_store.for_sweeps()._rows, now)
+    report = run_sweep(Graph(current, now=now), attempts, current)
     return report.fields() | {"problem": report.problem}
 
 

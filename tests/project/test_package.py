@@ -12,7 +12,7 @@ import sys
 import pytest
 from pathspec import GitIgnoreSpec
 
-from tests import package
+from tests.support import package
 
 PROJECT = package.PROJECT
 
@@ -111,7 +111,8 @@ def test_every_tracked_file_is_deployed_or_left_out_by_name(built):
     """A new folder at the top is noticed: it is either of the app or named in .funcignore."""
     tops = {path.relative_to(built).parts[0] for path in built.rglob("*")}
 
-    assert {"graph", "reprocess_http", "reprocess_timer", "host.json", "requirements.txt"} == {
+    folders = {"graph", "planning", "reprocess_http", "reprocess_timer", "reprocessing"}
+    assert folders | {"host.json", "requirements.txt"} == {
         top for top in tops if not top.endswith(".py")
     }
 

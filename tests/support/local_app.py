@@ -1,6 +1,6 @@
 """The whole app in the local host, beside an emulated Graph, as processes of their own.
 
-For: what tests ask of it. The fixtures are in conftest.py.
+For: what tests ask of it, and checks of whole answers. The fixtures are in conftest.py.
 """
 
 from __future__ import annotations
@@ -9,14 +9,21 @@ import itertools
 import json
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator.run import Local
-from reprocess_timer.report import Counts
 
-ZERO = asdict(Counts())
+# The counts of a sweep in which nothing had failed.
+ZERO = dict.fromkeys(
+    (
+        *("found", "due", "accepted", "refused", "denied", "failed", "unknown", "postponed"),
+        *("cooling", "exhausted", "expired", "expiring", "excluded"),
+        *("delivered", "delivering", "other", "throttled"),
+    ),
+    0,
+)
 _numbers = itertools.count()
 
 
@@ -92,6 +99,61 @@ class App(Local):
     def calls(self, operation: str) -> list[dict[str, Any]]:
         log = self.control("GET", "log")["log"]
         return [entry for entry in log if entry["operation"] == operation]
+
+
+# -- checks of whole answers --
+
+
+def new(app: App, **fields: Any) -> str:
+    """Put one request into the emulated tenant and return its id."""
+    request_id = str(uuid.UUID(int=0xE << 124 | 4 << 76 | 8 << 60 | next(_numbers)))
+    app.put({"id": request_id, **fields})
+    return request_id
+
+
+def problem(reply: Reply, name: str, status: int, request_id: str | None, **more: Any) -> str:
+    """Assert that a reply is this whole problem, and return its detail."""
+    body = dict(reply.body)
+    detail, title = body.pop("detail"), body.pop("title")
+    for member in ("graphRequestId", "clientRequestId", "graphErrorCode"):
+        body.pop(member, None)
+    assert {
+        "type": f"urn:redeliver:problem:{name}",
+        "status": status,
+        "instance": reply.headers["x-correlation-id"],
+        **({"requestId": request_id} if request_id else {}),
+        **more,
+    } == body
+    assert (status, "application/problem+json") == (reply.status, reply.headers["content-type"])
+    assert title
+    return str(detail)
+
+
+def accepted(
+    app: App, reply: Reply, request_id: str, outcome: str = "accepted", state: str | None = None
+) -> str:
+    """Assert that a reply is this whole 202, and return the path of its Location."""
+    body = dict(reply.body)
+    at = body.pop("acceptedAt", None)
+    query = f"?acceptedAt={at.replace(':', '%3A')}" if at else ""
+    location = f"{app.url}/api/requests/{request_id}{query}"
+    assert body.pop("detail")
+    assert {
+        "requestId": request_id,
+        "outcome": outcome,
+        "statusUrl": location,
+        "correlationId": reply.headers["x-correlation-id"],
+        **({"state": state} if state else {}),
+    } == body
+    assert (202, location, "30") == (
+        reply.status,
+        reply.headers["location"],
+        reply.headers["retry-after"],
+    )
+    return location.removeprefix(app.url)
+
+
+# -- between tests --
 
 
 def quiet(app: App) -> None:

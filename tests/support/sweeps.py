@@ -1,6 +1,6 @@
 """Sweeps in this process, beside an emulated Graph of its own process.
 
-For: test_sweep.py and test_worlds.py. The fixture `world` is in conftest.py.
+For: tests/e2e/test_graph_variants.py. The fixture `world` is in conftest.py.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 
-from attempts import Attempts, Memory
+from attempt_store import AttemptStore
+from deadline import Deadline
 from graph import Graph
-from reprocess_timer.sweep import Sweep
+from reprocess_timer.sweep import run_sweep
 from settings import load
+from table import InMemoryRows
 
 
 class World:
@@ -20,7 +22,7 @@ class World:
 
     def __init__(self, app, monkeypatch, caplog):
         self.app = app
-        self.attempts = Attempts(Memory())
+        self.attempts = AttemptStore(InMemoryRows(), self.now)
         self.slept = []
         self.ahead = timedelta()
         self.speed = 1
@@ -29,24 +31,24 @@ class World:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{app.graph_url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", app.identity_header)
 
+    def now(self):
+        return datetime.now(UTC) + self.ahead
+
     def graph(self, **settings):
         """Return a Graph of its own; what it would sleep is noted instead."""
-        return Graph(self.load(settings), sleep=self.slept.append)
+        return Graph(self.load(settings), sleep=self.slept.append, now=self.now)
 
     def load(self, settings):
         return load({"GRAPH_ENDPOINT": self.app.graph_url, **settings})
 
-    def sweep(self, attempts=None, **settings):
+    def sweep(self, **settings):
         """Run a sweep and return its report; the settle time is not waited for."""
-        loaded, graph = self.load(settings), self.graph(**settings)
         self.caplog.clear()
-        return Sweep(
-            graph,
-            attempts or self.attempts,
-            loaded,
-            now=lambda: datetime.now(UTC) + self.ahead,
-            clock=lambda: time.monotonic() * self.speed,
-        ).run()
+        graph, loaded = self.graph(**settings), self.load(settings)
+        return run_sweep(graph, self.attempts, loaded, lambda: time.monotonic() * self.speed)
+
+    def record(self, request_id):
+        return self.attempts.read(request_id, Deadline(10))
 
     def failures(self, count, **fields):
         return self.app.failures(count, **fields)
@@ -59,3 +61,8 @@ class World:
         """Return the log lines of one event of the last sweep."""
         lines = (json.loads(record.message) for record in self.caplog.records)
         return [line for line in lines if line["event"] == name]
+
+
+def counts(report):
+    """Return the counts of a report that are not 0."""
+    return {name: count for name, count in report.counts.items() if count}

@@ -6,9 +6,7 @@ Not for: https; what the server itself would do wrong (the emulator does that).
     with Proxy(azurite.port) as proxy:            # the app is told to use proxy.port
         proxy.drop("$batch")                      # the next transaction never arrives
         proxy.drop("$batch", after=True)          # it is carried out, its answer is lost
-        proxy.drop("$batch", skip=1, times=2)     # so do the second and the third, not the first
-        proxy.silence(after=True)                 # carried out, no answer until the client goes
-        proxy.slow(0.5)                           # forwarded only half a second later
+        proxy.silence()                           # no answer until the client goes
         proxy.cut()                               # carried out, half of the answer's body comes
         proxy.answer(503, {"Retry-After": "1"})   # not carried out
         proxy.refuse()                            # connections are refused, open ones dropped
@@ -27,13 +25,9 @@ import socket
 import threading
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, BinaryIO, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import BinaryIO, Self
 
 HOST = "127.0.0.1"
-FOREVER = 1_000_000
 
 
 class Fault(Enum):
@@ -41,7 +35,6 @@ class Fault(Enum):
 
     DROP = auto()
     SILENCE = auto()
-    SLOW = auto()
     CUT = auto()
     ANSWER = auto()
 
@@ -52,18 +45,13 @@ class Rule:
 
     fault: Fault
     text: str
-    after: bool
-    skip: int
-    times: int
-    seconds: float = 0.0
+    after: bool = False
+    times: int = 1
     answer: bytes = b""
 
     def takes(self, request: str) -> bool:
         """Tell whether it acts on this request, and count it."""
         if self.text not in request or not self.times:
-            return False
-        if self.skip:
-            self.skip -= 1
             return False
         self.times -= 1
         return True
@@ -95,48 +83,27 @@ class Proxy:
 
     # -- rules --
 
-    def drop(self, text: str = "", *, after: bool = False, skip: int = 0, times: int = 1) -> None:
+    def drop(self, text: str = "", *, after: bool = False, times: int = 1) -> None:
         """Close the connection before the server hears of it, or in place of its answer."""
-        self._rule(Rule(Fault.DROP, text, after, skip, times))
+        self._rule(Rule(Fault.DROP, text, after, times))
 
-    def silence(
-        self, text: str = "", *, after: bool = False, skip: int = 0, times: int = 1
-    ) -> None:
+    def silence(self, text: str = "", *, times: int = 1) -> None:
         """Say nothing for as long as the proxy lives."""
-        self._rule(Rule(Fault.SILENCE, text, after, skip, times))
+        self._rule(Rule(Fault.SILENCE, text, times=times))
 
-    def slow(
-        self, seconds: float, text: str = "", *, after: bool = False, skip: int = 0, times: int = 1
-    ) -> None:
-        """Wait before the request is forwarded, or before its answer is."""
-        self._rule(Rule(Fault.SLOW, text, after, skip, times, seconds))
-
-    def cut(self, text: str = "", *, skip: int = 0, times: int = 1) -> None:
+    def cut(self, text: str = "", *, times: int = 1) -> None:
         """Close the connection in the middle of the answer's body."""
-        self._rule(Rule(Fault.CUT, text, after=True, skip=skip, times=times))
+        self._rule(Rule(Fault.CUT, text, after=True, times=times))
 
     def answer(
-        self,
-        status: int,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        text: str = "",
-        *,
-        after: bool = False,
-        skip: int = 0,
-        times: int = 1,
-    ) -> None:
+        self, status: int, headers: dict[str, str] | None = None, body: bytes = b"",
+        text: str = "", *, times: int = 1,
+    ) -> None:  # fmt: skip
         """Give this answer in place of the server's."""
         lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        lines += [f"Content-Length: {len(body)}", "", ""]
-        given = "\r\n".join(lines).encode() + body
-        self._rule(Rule(Fault.ANSWER, text, after, skip, times, answer=given))
-
-    def heal(self) -> None:
-        """Forget all rules; what is silent stays so."""
-        with self._lock:
-            self._rules.clear()
+        given = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+        self._rule(Rule(Fault.ANSWER, text, times=times, answer=given))
 
     def refuse(self) -> None:
         """Take no connection from now on, and drop those that are open."""
@@ -195,9 +162,6 @@ class Proxy:
         answer = self._forward(request) if rule.after else b""
         if rule.fault is Fault.ANSWER:
             return rule.answer, True
-        if rule.fault is Fault.SLOW:
-            self._ended.wait(rule.seconds)
-            return answer or self._forward(request), True
         if rule.fault is Fault.CUT:
             head = answer.index(b"\r\n\r\n") + 4
             return answer[: head + (len(answer) - head) // 2], False

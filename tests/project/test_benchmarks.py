@@ -1,0 +1,74 @@
+"""The benchmarks really do what they measure, and docs/benchmarks.md states their results only.
+
+Not for: how fast anything is, or contenders on msgraph-sdk, which only `make bench` installs.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import document, drains
+from benchmarks.drains import CONTENDERS, ROUTES, SWEEP, Plan, drain
+
+WITHOUT_SDK = [one for one in (*CONTENDERS, *ROUTES) if "sdk" not in one.command]
+
+
+@pytest.mark.parametrize("contender", WITHOUT_SDK, ids=lambda one: one.name)
+def test_a_contender_drains_a_tenant(azurite, contender):
+    """All of a small one; a call to Graph for each request, or batches in a sweep and in bulk."""
+    row = drain(azurite, contender, 20, 0, seconds=30.0)
+
+    assert (20, 1.0, 0) == (row["tried"], row["delivered"], row["refused"])
+    in_batches = contender in {SWEEP, ROUTES[1]}
+    assert row["calls"] in (range(2, 8) if in_batches else range(21, 24))
+    assert 5 < row["mib"] < 200
+
+
+def test_what_is_cut_off_is_estimated_at_the_same_speed(azurite):
+    """At 100 ms a call, half a second is enough for a few; the others are estimated."""
+    row = drain(azurite, CONTENDERS[0], 20, 100, seconds=0.45)
+
+    assert row["tried"] in range(1, 6)
+    assert 20 * 0.1 < row["seconds"] < 20 * 0.3
+    assert row["calls"] in range(20, 25)
+    assert 1.0 == row["delivered"]
+
+
+def test_a_refused_call_counts_and_is_tried_again(azurite, monkeypatch):
+    """More than the limit lets through at first; the loop waits as `Retry-After` says."""
+    monkeypatch.setattr(drains, "THROTTLE", {"perSecond": 2, "burst": 10, "retryAfter": "int"})
+    row = drain(azurite, CONTENDERS[0], 12, 0, throttled=True, seconds=30.0)
+
+    assert row["refused"] > 0
+    assert 1.0 == row["delivered"]
+
+
+def test_a_contender_too_slow_for_the_limit_is_not_measured_under_it():
+    """One call after the other, 50 ms each, makes 20 a second."""
+    cells = [(one.name, latency) for one, _, latency, limited in Plan().cells() if limited]
+
+    assert ("requests loop", 0) in cells
+    assert ("requests loop", 50) not in cells
+    assert (document.SWEEP, 200) in cells
+
+
+def test_each_case_in_which_another_was_faster_is_named():
+    """With what was lost; or none."""
+    sweep = {"contender": document.SWEEP, "size": 10, "latency": 0, "throttled": False}
+    sweep |= {"tried": 10, "seconds": 2.0, "delivered": 1.0}
+    fast = sweep | {"contender": "loop", "seconds": 1.0, "delivered": 0.5}
+    slow = sweep | {"contender": "loop", "seconds": 3.0}
+
+    assert document.faster([fast, sweep]) == (
+        "loop, 10 at 0 ms: 1.00 s, 50 % delivered (the sweep 2.00 s)"
+    )
+    assert "in no case" == document.faster([slow, sweep])
+
+
+def test_the_document_is_what_its_results_say():
+    """No figure was written by hand; else: make bench."""
+    results = json.loads(document.RESULTS.read_text())
+
+    assert document.PAGE.read_text() == document.render(results)

@@ -1,0 +1,172 @@
+"""What SECURITY.md, CONTRIBUTING.md, CHANGELOG.md, LICENSE and docs/ state about the code is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.size import code_lines
+from tests.support.package import deployed
+
+PROJECT = Path(__file__).resolve().parents[2]
+SECURITY = (PROJECT / "SECURITY.md").read_text()
+ARCHITECTURE = (PROJECT / "docs/architecture.md").read_text()
+DOCUMENTS = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")]
+MODULES = [path for path in deployed() if path.suffix == ".py"]
+# The app's parts from the top to the bottom: each imports only those below it. The two triggers
+# stand side by side.
+ORDER = [
+    "function_app",
+    "reprocess_http",
+    "reprocess_timer",
+    "planning",
+    "reprocessing",
+    "graph",
+    "attempt_store",
+    "table",
+    "table_client",
+    "attempts",
+    "settings",
+    "setting_types",
+    "schedule",
+    "session",
+    "events",
+    "version",
+    "deadline",
+]
+
+
+def parts_imported_by(path):
+    """The app's own parts that a module imports."""
+    for node in ast.walk(ast.parse((PROJECT / path).read_text())):
+        names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        yield from ({name.split(".")[0] for name in names} & {*ORDER})
+
+
+def test_no_part_imports_one_above_it():
+    """And neither trigger imports the other."""
+    broken = []
+    for path in MODULES:
+        part = path.parts[0].removesuffix(".py")
+        for other in parts_imported_by(path):
+            is_above = ORDER.index(other) < ORDER.index(part)
+            if is_above or {part, other} == {"reprocess_http", "reprocess_timer"}:
+                broken.append((str(path), other))
+
+    assert [] == broken
+
+
+def test_the_architecture_names_every_deployed_module_and_no_other():
+    """Those in `__init__.py` are named together."""
+    rows = re.findall(r"^\| `([\w/]+\.py)` \|", ARCHITECTURE, re.MULTILINE)
+
+    assert sorted(str(one) for one in MODULES if one.name != "__init__.py") == sorted(rows)
+
+
+def test_no_deployed_file_is_longer_than_a_reader_can_hold():
+    """260 lines of code."""
+    assert {} == {str(one): lines for one in MODULES if (lines := code_lines(PROJECT / one)) > 260}
+
+
+def test_every_threat_names_its_tests_or_says_that_it_has_none():
+    """By file; and each file exists."""
+    text = SECURITY.partition("## Threats")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if re.match(r"\| (?!threat |---)", line)]
+
+    assert len(rows) > 30
+    assert [] == [row for row in rows if not re.search(r"`tests/|not covered", row)]
+
+
+def test_whatever_knows_a_secret_is_in_the_lists_to_read():
+    """Every module that compares, signs, or takes a token."""
+    knows = re.compile(
+        r"\bhmac\b|get_token|Authorization|webhook_secrets|status_link_secret|settings.notify_url"
+    )
+    listed = set(re.findall(r"\]\(([\w/.]+)\)", SECURITY.partition("## What to read")[2]))
+    found = {str(one) for one in MODULES if knows.search((PROJECT / one).read_text())}
+    # They ask whether there is such a setting, or hand it on to the module that signs.
+    found -= {"planning/causes.py", "reprocess_timer/sweep.py"}
+    found -= {"reprocess_http/reprocess_request.py"}
+
+    assert found
+    assert set() == found - listed
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_and_folder_that_is_named_exists(path):
+    """In backticks with a slash and an ending, or as a link inside the repository."""
+    text = path.read_text()
+    named = re.findall(
+        r"`((?:tests|docs|graph|planning|reprocess\w*|emulator|scripts)/[\w./-]*)`", text
+    )
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
+
+    assert [] == [one for one in named if not (PROJECT / one).exists()]
+    assert [] == [one for one in links if not (path.parent / one).exists()]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_is_named_exists(path):
+    """`make something` is a target of the Makefile."""
+    named = set(re.findall(r"make ([a-z][a-z-]*)(?=[`\n])", path.read_text()))
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set() == named - targets
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_setting_that_is_named_exists(path):
+    """And no misspelt one is asked for."""
+    declared = (PROJECT / "settings.py").read_text()
+    prefixes = r"`((?:GRAPH|HTTP|CALLER|WEBHOOK|STATUS|SWEEP|NOTIFY|ATTEMPTS)_[A-Z_]+)`"
+
+    assert [] == [
+        one for one in re.findall(prefixes, path.read_text()) if f"{one.lower()}:" not in declared
+    ]
+
+
+def test_the_columns_that_the_architecture_names_are_those_of_the_table():
+    """In the section about a record's life."""
+    text = ARCHITECTURE.partition("## The life of a record")[2].partition("\n## ")[0]
+    table = (PROJECT / "table.py").read_text()
+
+    assert [] == [one for one in re.findall(r"`([A-Z]\w+)`", text) if one not in table]
+
+
+def test_the_changelog_keeps_its_form():
+    """Headings of Keep a Changelog; a version that is out has its date; every route is named."""
+    text = (PROJECT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    triggers = (PROJECT / "reprocess_http/__init__.py").read_text()
+    routes = re.findall(r'"([a-z/{}A-Z]+)",\s*methods=\["(\w+)"\]', triggers)
+
+    assert "[Unreleased]" == versions[0]
+    assert [] == [
+        one for one in versions[1:] if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", one)
+    ]
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert len(routes) > 7
+    assert [] == [
+        f"{method} /api/{route}" for route, method in routes if f"/api/{route}" not in text
+    ]
+
+
+def test_the_licence_is_mit():
+    """Its text is the one that SPDX knows as MIT."""
+    text = " ".join((PROJECT / "LICENSE").read_text().split())
+
+    assert text.startswith("MIT License Copyright (c) Redeliver contributors Permission is hereby")
+    assert 1050 < len(text) < 1100
+
+
+def test_no_document_is_deployed():
+    """Documents and pins of tools stay out of the package."""
+    names = {path.name for path in deployed()}
+
+    assert not {name for name in names if name.endswith((".md", ".in"))}
+    assert "LICENSE" not in names
