@@ -248,6 +248,18 @@ def test_the_status_of_an_error_is_logged(shared, caplog, monkeypatch):
     assert ["HttpResponseError 403"] == [line["error"] for line in lines(caplog)]
 
 
+def test_outcomes_onto_rows_that_changed_and_cannot_be_read_are_errors(shared):
+    """The others are not read either."""
+    claims = shared.claim(blank(A), blank(B))
+    for one in (A, B):
+        shared.other.mark_notified(one, "expiring", shared.end)
+    shared.rows.unreadable = 1
+
+    written = shared.store.decide([Decision(one, Outcome.REFUSED) for one in claims], shared.end)
+
+    assert [ServiceResponseError] * 2 == [type(one) for one in written]
+
+
 # -- an acceptance that was kept in memory --
 
 

@@ -116,6 +116,12 @@ def test_an_outcome_is_that_of_the_claims_attempt(outcome, count):
     )
 
 
+def test_a_completed_request_that_failed_again_is_active_after_its_attempt():
+    claim = claimed(replace(TRIED, completed=True))
+
+    assert not decision_change(Decision(claim, Outcome.FAILED)).record.completed
+
+
 def test_a_released_claim_leaves_the_record_as_it_was():
     """Its slot is emptied, `tries` restored; the first failure that came with it is kept."""
     seen = TRIED.first_failed_at - MINUTE
