@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -133,8 +134,13 @@ def test_timestamps_have_0_to_7_fractional_digits(text, microsecond):
     assert expected == timestamp(f"2026-08-20T12:00:00{text}Z")
 
 
-def test_a_timestamp_is_in_utc():
-    found = timestamp("2026-08-20T14:00:00.5+02:00")
+def test_a_timestamp_is_in_utc(monkeypatch):
+    """Wherever the app runs."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = timestamp("2026-08-20T14:00:00.5+02:00")
+    time.tzset()
 
     assert (datetime(2026, 8, 20, 12, 0, 0, 500000, tzinfo=UTC), UTC) == (found, found.tzinfo)
 

@@ -266,6 +266,14 @@ def test_a_request_added_twice_changes_nothing():
     assert {failed().id, failed(1).id} == planned.listed_ids
 
 
+def test_a_plan_knows_the_causes_of_all_failed_requests():
+    requests = [replace(failed(n), access_package_id="p", requestor_id=str(n)) for n in range(3)]
+    planned = plan(requests, settings=load({"SWEEP_MAX_REQUESTS": "1"}))
+
+    (one,) = planned.due
+    assert "p" == planned.causes.of(one.request, one.record).text
+
+
 # -- attention --
 
 
