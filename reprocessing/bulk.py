@@ -109,7 +109,7 @@ class Bulk:
             return Result("alreadyDelivering") if is_claimed else Due(record)
         if self.dry_run and isinstance(seen, Request):
             return would_reprocess(record, seen, now, self.window)
-        judged = judge_tried(record, seen, now, self.window)
+        judged = judge_tried(record, seen, now)
         if isinstance(judged, GraphError):
             self._unreadable.add(record.request_id)
         return Due(judged) if isinstance(judged, AttemptRecord) else judged

@@ -126,7 +126,7 @@ class Reprocess:
         """
         if record.outcome is Outcome.NONE and not self.uses_memory:
             return record
-        judged = states.judge_tried(record, self._read(), self.graph.now(), self.window)
+        judged = states.judge_tried(record, self._read(), self.graph.now())
         if isinstance(judged, AttemptRecord):
             return judged
         return self._end(_trouble(judged) if isinstance(judged, GraphError) else judged)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
+from attempts import RECENT
 from graph import GraphError
 from reprocessing.one import Reprocess
-from reprocessing.states import Result, accepted_at_of, is_before, would_reprocess
+from reprocessing.states import Result, accepted_at_of, would_reprocess
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from attempt_store import AttemptStore
     from attempts import AttemptRecord
     from deadline import Deadline
-    from graph import Graph
+    from graph import Graph, Request
 
 POLL_SECONDS = 3.0  # between two reads while a caller waits
 FINAL_POLL_SECONDS = 3.0  # how much later than asked for an answer may come
@@ -71,7 +72,7 @@ class RequestService:
         request = self.graph.read(request_id, deadline)
         if request.has_failed:
             known = (accepted_at, accepted_at_of(self._record(request_id, deadline)))
-            recent = [one for one in known if is_before(request, one, self.graph.now())]
+            recent = [one for one in known if _is_before(request, one, self.graph.now())]
             if recent:
                 return Result("onItsWay", request, recent[-1])
             accepted_at = max(filter(None, known), default=None)
@@ -108,3 +109,10 @@ class RequestService:
             return self.attempts.read(request_id, deadline)
         except AzureError:
             return self.memory.read(request_id, deadline)
+
+
+def _is_before(request: Request, accepted_at: datetime | None, now: datetime) -> bool:
+    """Whether this is the failure from before a recent acceptance, which Graph may still show."""
+    if not accepted_at or abs(now - accepted_at) >= RECENT:
+        return False
+    return not request.changed_since(accepted_at)

@@ -55,7 +55,7 @@ class Result:
 
 
 def send_deadline(claim: Claim, deadline: Deadline, now: datetime) -> Deadline:
-    """Return a deadline within which a send ends before anybody takes its claim for abandoned."""
+    """Return a deadline within which a send ends before its claim counts as abandoned."""
     age = (now - claim.record.claimed_at).total_seconds()
     return deadline.within(min(SEND_SECONDS, max(0.0, CLAIM_SECONDS - CLOCK_SECONDS - age)))
 
@@ -100,24 +100,23 @@ def accepted_at_of(record: AttemptRecord) -> datetime | None:
     return record.accepted_at if record.outcome is Outcome.ACCEPTED else None
 
 
-def is_before(request: Request, accepted_at: datetime | None, now: datetime) -> bool:
-    """Whether this is the failure from before an acceptance, which Graph may still show."""
-    if not accepted_at or abs(now - accepted_at) >= RECENT:
-        return False
-    return request.has_failed and not request.changed_since(accepted_at)
+def outcome_of_state(request: Request, accepted_at: datetime | None) -> Result:
+    """Return the outcome for a request that has not failed: there is nothing to reprocess."""
+    state = request.state.lower()
+    if state == "delivering":
+        return Result("alreadyDelivering", request, accepted_at)
+    return Result("alreadyDelivered" if state == "delivered" else "notReprocessable", request)
 
 
 def expected_outcome(
     request: Request, accepted_at: datetime | None, now: datetime, window: timedelta
 ) -> Result:
-    """Return what a reprocess of this request would do; `accepted_at`: of the last attempt."""
-    state = request.state.lower()
-    if state == "delivering" or is_before(request, accepted_at, now):
-        return Result("alreadyDelivering", request, accepted_at)
-    if state == "delivered":
-        return Result("alreadyDelivered", request)
+    """Return what a reprocess would do while no attempt is under way.
+
+    `accepted_at`: of the last attempt.
+    """
     if not request.has_failed:
-        return Result("notReprocessable", request)
+        return outcome_of_state(request, accepted_at)
     if request.completed_at and now - request.completed_at > window:
         return Result("windowClosed", request)
     return Result("wouldReprocess", request)
@@ -136,7 +135,7 @@ def would_reprocess(
 
 
 def judge_tried(
-    record: AttemptRecord, seen: Request | GraphError, now: datetime, window: timedelta
+    record: AttemptRecord, seen: Request | GraphError, now: datetime
 ) -> AttemptRecord | Result | GraphError:
     """Judge a request that was tried before: return its record to claim, or its caller's answer.
 
@@ -149,7 +148,7 @@ def judge_tried(
         is_known = recent and accepted_at
         return Result("alreadyDelivering", accepted_at=accepted_at) if is_known else seen
     if not seen.has_failed:
-        return expected_outcome(seen, accepted_at, now, window)
+        return outcome_of_state(seen, accepted_at)
     if not recent or seen.changed_since(accepted_at or record.claimed_at):
         failures = filter(None, (record.first_failed_at, seen.completed_at))
         return replace(record, first_failed_at=min(failures, default=None))

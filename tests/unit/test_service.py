@@ -84,6 +84,21 @@ def test_a_dry_run_knows_of_an_acceptance_of_the_last_five_minutes(clock, store)
     assert ["alreadyDelivering", "alreadyDelivering", "wouldReprocess"] == outcomes
 
 
+def test_a_dry_run_counts_the_five_minutes_as_a_reprocess_does(clock, store):
+    """From the claim, also where Graph accepted it seconds later."""
+    (claim,) = store.claim([store.read(ID, clock.deadline())], "caller", clock.deadline())
+    clock.sleep(20)
+    store.decide([Decision(claim, Outcome.ACCEPTED, clock.now())], clock.deadline())
+    asked = service(ScriptedGraph(clock), store)
+
+    clock.sleep(279)
+    assert "alreadyDelivering" == asked.would_reprocess(ID, clock.deadline()).outcome
+    assert "alreadyDelivering" == asked.reprocess(ID, "caller", clock.deadline()).outcome
+    clock.sleep(2)
+    assert "wouldReprocess" == asked.would_reprocess(ID, clock.deadline()).outcome
+    assert "accepted" == asked.reprocess(ID, "caller", clock.deadline()).outcome
+
+
 def test_a_reprocess_promises_only_what_it_is_asked_to(clock, store):
     asked = service(ScriptedGraph(clock, WAIT_LONG, WAIT_LONG), store)
 
