@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import settings
+from tests.support.scripted_graph import Clock, memory_store
 
 
 @pytest.fixture
@@ -16,3 +17,15 @@ def configured(monkeypatch):
 
     configured()
     return configured
+
+
+@pytest.fixture
+def clock():
+    """Virtual time."""
+    return Clock()
+
+
+@pytest.fixture
+def store(clock):
+    """Attempt records in memory, by that clock."""
+    return memory_store(clock)

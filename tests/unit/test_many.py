@@ -23,22 +23,10 @@ from tests.support.scripted_graph import (
     WAIT,
     WAIT_LONG,
     WRONG_PATH,
-    Clock,
     ScriptedGraph,
-    memory_store,
 )
 
 IDS = [str(uuid.UUID(int=n)) for n in range(1, 200)]
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(clock):
-    return memory_store(clock)
 
 
 def context(graph, store, seconds=600.0, size=20, progress=lambda *_: None):

@@ -27,22 +27,11 @@ from tests.support.scripted_graph import (
     WAIT,
     WAIT_LONG,
     WRONG_PATH,
-    Clock,
     ScriptedGraph,
     memory_store,
 )
 
 WINDOW = timedelta(days=14)
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(clock):
-    return memory_store(clock)
 
 
 def reprocess(graph, store, *, seconds=60.0, promise=False, memory=None):

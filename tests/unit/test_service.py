@@ -18,7 +18,6 @@ from tests.support.scripted_graph import (
     START,
     WAIT,
     WAIT_LONG,
-    Clock,
     ScriptedGraph,
     memory_store,
 )
@@ -31,16 +30,6 @@ class Unreachable:
 
     def read(self, *_):
         raise AzureError("unreachable")
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(clock):
-    return memory_store(clock)
 
 
 def service(graph, store, memory=None):
