@@ -91,7 +91,7 @@ class AttemptStore:
         ]
 
     def renew(self, claim: Claim, deadline: Deadline) -> Claim | None:
-        """Replace a claim of ours by a new one; None: it is no longer ours. Raises AzureError."""
+        """Renew a claim for another send; None: it is no longer ours. Raises AzureError."""
         claim_id, now = app_settings.new_id(), self._now()
         renewed = functools.partial(renewal_change, claim_id=claim_id, now=now)
         [written] = self._end([claim], [renewed], deadline)
@@ -116,7 +116,7 @@ class AttemptStore:
         change_of: Sequence[Callable[[Claim], Change]],
         deadline: Deadline,
     ) -> list[Written]:
-        """Write a change of each claim, onto what came to its row since."""
+        """Write a change of each claim; merge it where its row was changed since."""
         pairs = list(zip(claims, change_of, strict=True))
         first = self._rows.write([change(claim) for claim, change in pairs], deadline)
         merges = [functools.partial(_merge_claim, claim, change) for claim, change in pairs]

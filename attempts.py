@@ -171,7 +171,7 @@ def _known_history(history: tuple[Entry, ...], now: datetime) -> tuple[Entry, ..
 
 
 def is_young(record: AttemptRecord, now: datetime) -> bool:
-    """Whether this is a claim that may still be at work; nobody else sends then."""
+    """Whether this claim may still be sending; no other caller or sweep sends then."""
     age = (now - record.claimed_at).total_seconds()
     return record.outcome is Outcome.CLAIMED and age < CLAIM_SECONDS
 
@@ -194,7 +194,7 @@ def claim_change(record: AttemptRecord, claim_id: str, by: str, now: datetime) -
 
 
 def renewal_change(claim: Claim, claim_id: str, now: datetime) -> Change:
-    """Return the change that replaces a claim of ours by a new one, which counts nothing."""
+    """Return the change that renews a claim for another send; it does not count as an attempt."""
     record = replace(claim.record, claim_id=claim_id, claimed_at=now)
     return Change(record, Entry(now, claim.by, Outcome.CLAIMED))
 

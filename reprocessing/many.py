@@ -82,8 +82,8 @@ class ManyResult:
     """The outcome of every request: accepted, refused, denied, failed, unknown or postponed.
 
     What a look decided has the outcome of its Result.
-    `throttled`: answers that asked to wait. `stop_reason`: Graph's, when three calls in a row came
-    to nothing; `error`: the table's, or a fault of ours. Both postpone what was not sent.
+    `throttled`: how many answers asked to wait. `stop_reason`: Graph's error, when three calls in a
+    row failed; `error`: the table's, or a bug. Both postpone what was not sent.
     `skipped`: how many of the postponed ones another caller or sweep claimed or tried meanwhile.
     """
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reprocessing.rate_limiter import RateLimiter, Sent
 
 MAX_THROTTLES = 5  # 429 answers to one item while others are accepted
-MAX_FRUITLESS = 3  # calls in a row that came to nothing
+MAX_FRUITLESS = 3  # calls in a row in which every item failed
 PROGRESS_SECONDS = 1.0  # longest pause, so that progress is reported
 
 
@@ -49,7 +49,7 @@ class SendResult[T, R]:
     """Every item is either in `outcomes` or in `unsent`.
 
     A GraphThrottled outcome of status 429 was refused five times: nothing was done to the item.
-    `throttled` counts 429 answers. `stop_reason`: what three calls in a row came to.
+    `throttled` counts 429 answers. `stop_reason`: the error of three calls in a row.
     `error`: what else was raised by a call. Both end the sending early.
     """
 
@@ -132,7 +132,7 @@ class Sender[T: Hashable, R]:
         self._queue = deque[T]()
         self._throttles = Counter[T]()  # how often each item was, while others were accepted
         self._result = SendResult[T, R]()
-        self._fruitless = 0  # calls in a row that came to nothing
+        self._fruitless = 0  # calls in a row in which every item failed
         self._fruitless_at = 0.0
 
     def send(self, items: Iterable[T]) -> SendResult[T, R]:
@@ -224,7 +224,7 @@ class Sender[T: Hashable, R]:
         return isinstance(error, GraphFailed) or error.outcome_unknown
 
     def _count_fruitless(self, ended: CallResult[T, R], errors: Sequence[GraphError]) -> None:
-        """Stop after calls in a row that came to nothing; those under way together are one."""
+        """Stop after MAX_FRUITLESS calls in a row; those under way together count as one."""
         if any(isinstance(error, GraphDenied) for error in errors):
             # What is of the same access packages goes to the end of the queue.
             denied = {self._group(item) for item in ended.items}

@@ -71,7 +71,7 @@ function details(row, portalUrl) {
   return answered(byId("more"), "reprocess");
 }
 
-/** Our last attempts, newest first: when, by whom, what came of it, and Graph's words. */
+/** Our last attempts, newest first: time, caller, outcome, and Graph's words. */
 function showHistory(item) {
   const history = item.history ?? [];
   show(byId("more-history"), history.length > 0);

@@ -160,7 +160,7 @@ function showDoor() {
   byId(wrong ? "key" : "door-title").focus();
 }
 
-/** Leave nothing of the list in the page: whoever comes next may be somebody else. */
+/** Leave nothing of the list in the page: the next user may be another one. */
 function forget() {
   reading.abort();
   reading = new AbortController();

@@ -4,7 +4,7 @@
 const PLANS = {
   due: { name: "Due", means: "the next sweep reprocesses it" },
   cooling: { name: "Cooling down", means: "it waits after its last attempt, or has only just failed" },
-  exhausted: { name: "Exhausted", means: "its attempts are used up: somebody has to mend the cause" },
+  exhausted: { name: "Exhausted", means: "its attempts are used up: a person has to fix the cause" },
   expired: { name: "Expired", means: "its window has closed: the user must request again" },
   excluded: { name: "Excluded", means: "sweeps cannot reprocess it" },
 };
@@ -20,7 +20,7 @@ const STATES = {
 const TYPES = {
   userAdd: "Requested by the user",
   userExtend: "Extended by the user",
-  onBehalfAdd: "Requested by somebody else",
+  onBehalfAdd: "Requested on behalf of the user",
   adminAdd: "Given by an administrator",
   systemAdd: "Given by a policy",
   userUpdate: "Changed by the user",
