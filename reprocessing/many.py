@@ -4,13 +4,14 @@ Not for: which requests are due (planning/), how fast they are sent (sender.py, 
 what a caller is answered (bulk.py).
 
 A worker claims the requests of one call right before it sends them, so that a process that dies
-holds back only what was in flight, and writes their outcomes right after. A request without a
-judging answer is read after everything was sent; its state decides. It is never sent again here.
+holds back only what was in flight. Their outcomes are written beside the sending: those that wait
+for each other go in one transaction. A request without a judging answer is read after everything
+was sent; its state decides. It is never sent again here.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from attempts import AttemptRecord, Claim, Decision, Outcome
 from events import ERROR, WARNING, event
 from graph import Accepted, GraphDenied, GraphError, GraphThrottled, Request, RequestNotFound
 from reprocessing import states
-from reprocessing.sender import NotSent, Sender, Threads
+from reprocessing.sender import NotSent, Sender, SendResult, Threads
 from reprocessing.states import SEND_SECONDS, SETTLE_SECONDS, Result
 
 if TYPE_CHECKING:
@@ -109,20 +110,12 @@ class _Undecided(NamedTuple):
 
 def reprocess_many(context: Context, due: Sequence[Due], by: str) -> ManyResult:
     """Reprocess every due request, as far as time and Graph allow. Never raises."""
-    run = _Run(context, by)
-    sender: Sender[Due, Accepted | Result] = Sender(
-        run.look_and_send,
-        limiter=context.limiter,
-        deadline=context.deadline,
-        clock=context.clock,
-        workers=context.workers,
-        group=lambda one: one.access_package,
-        progress=lambda done, throttled: context.progress("reprocess", done, len(due), throttled),
-    )
-    sent = sender.send(due)
-    if sent.error and not isinstance(sent.error, AzureError):
-        event(ERROR, "unhandled error", trace=sent.error, error=type(sent.error).__name__)
-    settled = run.settle()
+    with context.workers(1) as writer:
+        run = _Run(context, by, writer)
+        sent, settled = _send(run, context, due), run.settle()
+    error = sent.error or run.error
+    if error and not isinstance(error, AzureError):
+        event(ERROR, "unhandled error", trace=error, error=type(error).__name__)
     results: list[tuple[Due, str, Cause]] = [(one, "postponed", None) for one in sent.unsent]
     for one, outcome in sent.outcomes:
         if isinstance(outcome, NotSent):
@@ -133,7 +126,20 @@ def reprocess_many(context: Context, due: Sequence[Due], by: str) -> ManyResult:
             name = settled.get(one.record.request_id) or states.outcome_of(outcome)
             results.append((one, name or "postponed", outcome))
     skipped = sum(isinstance(outcome, NotSent) for _, outcome in sent.outcomes)
-    return ManyResult(results, sent.throttled, sent.stop_reason, sent.error, skipped)
+    return ManyResult(results, sent.throttled, sent.stop_reason, error, skipped)
+
+
+def _send(run: _Run, context: Context, due: Sequence[Due]) -> SendResult[Due, Accepted | Result]:
+    sender: Sender[Due, Accepted | Result] = Sender(
+        run.look_and_send,
+        limiter=context.limiter,
+        deadline=context.deadline,
+        clock=context.clock,
+        workers=context.workers,
+        group=lambda one: one.access_package,
+        progress=lambda done, throttled: context.progress("reprocess", done, len(due), throttled),
+    )
+    return sender.send(due)
 
 
 def read_many(context: Context, step: str, request_ids: Sequence[str]) -> dict[str, Request | None]:
@@ -165,11 +171,13 @@ def read_many(context: Context, step: str, request_ids: Sequence[str]) -> dict[s
 class _Run:
     """Claims, sends and records the requests of one run; its methods run on several threads."""
 
-    def __init__(self, context: Context, by: str) -> None:
-        self._context, self._by = context, by
+    def __init__(self, context: Context, by: str, writer: Threads[Any]) -> None:
+        self._context, self._by, self._writer = context, by, writer
         self._stored: dict[str, AttemptRecord] = {}  # of released requests, by id
+        self._decided = deque[Decision]()  # outcomes that wait to be written
         self._undecided: list[_Undecided] = []
         self._lines = 0
+        self.error: Exception | None = None  # of the writer: a bug
 
     def look_and_send(self, items: list[Due]) -> list[Accepted | Result | GraphError | NotSent]:
         """Send those requests of one call that are to be sent. Raises AzureError."""
@@ -226,7 +234,18 @@ class _Run:
             decisions.append(decision)
             if decision.outcome and isinstance(answer, GraphError):
                 self._log(claim, decision.outcome, answer)
-        self._write(decisions)
+        # A released request may be claimed anew at once; the call need not wait for outcomes.
+        self._write([one for one in decisions if not one.outcome])
+        self._decided.extend(one for one in decisions if one.outcome)
+        self._writer.submit(self._write_decided)
+
+    def _write_decided(self) -> None:
+        """Write the outcomes that wait, on the writer's thread."""
+        decisions = [self._decided.popleft() for _ in range(len(self._decided))]
+        try:
+            self._write(decisions)
+        except Exception as error:
+            self.error = error
 
     def _write(self, decisions: Sequence[Decision]) -> None:
         """Write decisions, and remember how the released requests are stored now."""

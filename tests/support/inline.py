@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class InlineWorkers:
-    """Carries out a call when its result is asked for; `wait` passes the time while there is none."""
+    """Carries out a call when its result is asked for, or at the end of the block.
+
+    `wait` passes the time while there is none.
+    """
 
     def __init__(self, wait):
         self._wait, self._calls = wait, []
@@ -12,8 +15,9 @@ class InlineWorkers:
     def __enter__(self):
         return self
 
-    def __exit__(self, *error):
-        pass
+    def __exit__(self, error, *_):
+        while self._calls and not error:
+            self._calls.pop(0)()
 
     def submit(self, call):
         self._calls.append(call)

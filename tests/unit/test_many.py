@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +14,7 @@ from azure.core.exceptions import AzureError
 from attempts import Decision, Outcome
 from reprocessing.many import Context, Due, read_many, reprocess_many
 from reprocessing.rate_limiter import RateLimiter
+from reprocessing.sender import Threads
 from tests.support.inline import inline_workers
 from tests.support.scripted_graph import (
     DENIED,
@@ -309,15 +312,36 @@ def test_a_send_ends_before_its_claim_may_be_taken_for_abandoned(clock, store):
     assert [23.0] == limits
 
 
-def test_outcomes_are_written_with_each_call(clock, store):
-    """So that a process that dies leaves only what was in flight without one."""
-    sizes = []
-    decide = store.decide
-    store.decide = lambda decisions, end: (sizes.append(len(decisions)), decide(decisions, end))[1]
+def test_a_slow_table_does_not_hold_up_graph(clock, store):
+    """Outcomes are written beside the sending; those that wait meanwhile go in one write."""
+    sizes, sent_all = [], threading.Event()
+    graph, decide = ScriptedGraph(clock), store.decide
+    graph.on_send = lambda: sent_all.set() if len(graph.sent) == 2 else None
 
-    reprocess(ScriptedGraph(clock), store, 50)
+    def slow(decisions, deadline):
+        if decisions:
+            assert sent_all.wait(10)
+            sizes.append(len(decisions))
+        return decide(decisions, deadline)
 
-    assert [20, 20, 10] == [one for one in sizes if one]
+    store.decide = slow
+    threads = []
+    run = replace(context(graph, store), workers=lambda n: threads.append(n) or Threads(n))
+    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:60]]
+    result = reprocess_many(run, [Due(one) for one in records], "sweep")
+
+    assert ({"accepted": 60}, None) == (dict(result.counts), result.error)
+    assert ["accepted"] * 60 == outcomes(store, clock, 60)
+    assert sizes[0] in {20, 40}
+    assert [1, 1] == threads  # one writer; the limiter lets one call through at once
+
+
+def test_a_bug_in_writing_outcomes_is_logged(clock, store, caplog):
+    """And is the run's error."""
+    store.decide = lambda decisions, _: 1 / 0 if decisions else []
+
+    assert isinstance(reprocess(ScriptedGraph(clock), store, 1).error, ZeroDivisionError)
+    assert ["unhandled error"] == [json.loads(one)["event"] for one in caplog.messages]
 
 
 def test_reading_many_leaves_out_what_cannot_be_read(clock, store, caplog):
