@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
-
-from settings import is_guid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +18,6 @@ if TYPE_CHECKING:
 PARAMETERS = {"requestId", "acceptedAt", "expires", "signature"}
 # Says what is signed, so that a signature made with the same secret for another purpose is no link.
 PURPOSE = "redeliver status link 1"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_EXPIRES = re.compile(r"[1-9][0-9]{0,11}")  # seconds since 1970, so far in the future at most
-_SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
 class InvalidLink(Exception):
@@ -47,26 +41,22 @@ def verify(secret: str, pairs: Sequence[tuple[str, str]], now: float) -> tuple[s
         raise InvalidLink("there is no STATUS_LINK_SECRET")
     signed = [(name, value) for name, value in pairs if name in PARAMETERS]
     given = dict(signed)
-    request_id, accepted_at = given.get("requestId", ""), given.get("acceptedAt", "")
+    request_id, accepted_at = given.get("requestId", "").lower(), given.get("acceptedAt", "")
     expires, signature = given.get("expires", ""), given.get("signature", "")
-    if (
-        len(given) < len(signed)
-        or not is_guid(request_id)
-        or (accepted_at and not _TIME.fullmatch(accepted_at))
-        or not _EXPIRES.fullmatch(expires)
-        or not _SIGNATURE.fullmatch(signature)
-    ):
-        raise InvalidLink("the link is malformed")
-    right = _signature(secret, request_id.lower(), accepted_at, expires)
-    if not hmac.compare_digest(right.encode(), signature.encode()):
+    right = _signature(secret, request_id, accepted_at, expires)
+    if len(given) < len(signed) or not hmac.compare_digest(right.encode(), _bytes(signature)):
         raise InvalidLink("the link's signature is wrong")
-    if now >= int(expires):
+    if now >= int(expires):  # as it was signed
         raise InvalidLink("the link has expired")
-    return request_id.lower(), int(expires)
+    return request_id, int(expires)
 
 
 def _signature(secret: str, request_id: str, accepted_at: str, expires: str) -> str:
-    """Sign the fields, one a line: none of them can contain a line's end."""
+    """Sign the fields, one a line: those of a link contain no line's end, so none can be moved."""
     signed = f"{PURPOSE}\n{request_id}\n{accepted_at}\n{expires}"
-    key = secret.encode(errors="surrogateescape")  # as the environment has it
-    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_bytes(secret), _bytes(signed), hashlib.sha256).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    """Return a text as the environment or a caller has it, lone surrogates included."""
+    return text.encode(errors="surrogateescape")
