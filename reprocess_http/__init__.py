@@ -9,44 +9,39 @@ from __future__ import annotations
 import azure.functions as func
 
 from events import invocation_began
-from reprocess_http import (
-    auth,
-    diagnosis,
-    failed_requests,
-    page,
-    reprocess_many,
-    reprocess_request,
-    webhook,
-)
+from reprocess_http import auth, page
+from reprocess_http.diagnosis import DIAGNOSIS
+from reprocess_http.failed_requests import FAILED_REQUESTS
 from reprocess_http.handler import Route, handle
+from reprocess_http.reprocess_many import REPROCESS_MANY
+from reprocess_http.reprocess_request import REPROCESS, STATUS, STATUS_LINK
 from reprocess_http.responses import Answer
+from reprocess_http.webhook import WEBHOOK
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 LEVEL = func.AuthLevel[auth.LEVEL.upper()]
 ANONYMOUS = func.AuthLevel.ANONYMOUS
 
 
-def _add(
-    name: str, route: Route, path: str, methods: list[str], level: func.AuthLevel = LEVEL
-) -> None:
+def _add(name: str, route: Route, path: str, method: str, level: func.AuthLevel = LEVEL) -> None:
     """Register a route as a function of the app."""
 
     @blueprint.function_name(name)
-    @blueprint.route(path, methods=methods, auth_level=level)
+    @blueprint.route(path, methods=[method], auth_level=level)
     def call(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         return handle(route, req, context)
 
 
-_add("reprocess", reprocess_request.REPROCESS, "requests/{requestId}/reprocess", methods=["POST"])
-_add("reprocess_many", reprocess_many.REPROCESS_MANY, "requests/reprocess", methods=["POST"])
-_add("requests", failed_requests.FAILED_REQUESTS, "requests", methods=["GET"])
-_add("status", reprocess_request.STATUS, "requests/{requestId}", methods=["GET"])
+_add("reprocess", REPROCESS, "requests/{requestId}/reprocess", "POST")
+_add("reprocess_many", REPROCESS_MANY, "requests/reprocess", "POST")
+_add("requests", FAILED_REQUESTS, "requests", "GET")
+_add("status", STATUS, "requests/{requestId}", "GET")
 # The same for whoever holds a status link, until it expires. Its path has no variable part: the
 # host resolves dot segments before it routes, so a path that App Service authentication lets
 # through must not be a prefix of another one.
-_add("status_link", reprocess_request.STATUS_LINK, "status", methods=["GET"], level=ANONYMOUS)
-_add("webhook", webhook.WEBHOOK, "webhook", methods=["POST"])
-_add("diagnosis", diagnosis.DIAGNOSIS, "diagnosis", methods=["GET"])
+_add("status_link", STATUS_LINK, "status", "GET", level=ANONYMOUS)
+_add("webhook", WEBHOOK, "webhook", "POST")
+_add("diagnosis", DIAGNOSIS, "diagnosis", "GET")
 
 
 @blueprint.function_name("health")

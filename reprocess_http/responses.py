@@ -10,9 +10,8 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 import azure.functions as func
 
@@ -23,7 +22,8 @@ from graph import GraphDenied, GraphError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HOST = re.compile(r"([0-9a-z-]{1,63}(\.[0-9a-z-]{1,63})*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_NAME = r"[0-9a-z-]{1,63}(?:\.[0-9a-z-]{1,63})*|\[[0-9a-f:.]+\]"
+_ADDRESS = re.compile(rf"(https?)://((?:{_NAME})(?::[0-9]{{1,5}})?)(?:[/?#]|\Z)")
 _LOCAL = ("localhost", "127.0.0.1")
 
 
@@ -42,15 +42,10 @@ class Answer:
 
     def to_response(self, correlation_id: str) -> func.HttpResponse:
         """Return it as the Functions host takes it; every answer carries the correlation id."""
+        body = self.body if isinstance(self.body, bytes) else to_json(drop_none(self.body))
+        headers = {"x-correlation-id": correlation_id, "Cache-Control": "no-store", **self.headers}
         return func.HttpResponse(
-            self.body if isinstance(self.body, bytes) else to_json(drop_none(self.body)),
-            status_code=self.status,
-            mimetype=self.mimetype,
-            headers={
-                "x-correlation-id": correlation_id,
-                "Cache-Control": "no-store",
-                **self.headers,
-            },
+            body, status_code=self.status, mimetype=self.mimetype, headers=headers
         )
 
 
@@ -115,31 +110,29 @@ PROBLEMS = {
 }
 
 
+@dataclass(eq=False)
 class Problem(Exception):
-    """A call that ends with problem details; `name` is one of PROBLEMS."""
+    """A call that ends with problem details; `name` is one of PROBLEMS.
 
-    def __init__(  # noqa: PLR0913 - what an answer and its log line may say
-        self,
-        name: str,
-        detail: str = "",
-        *,
-        state: str | None = None,
-        graph_error: GraphError | None = None,
-        retry_after: float | None = None,
-        reason: str | None = None,
-        caller: str | None = None,
-    ) -> None:
-        """Keep what the answer and the log line say of it.
+    `state` is the request's; `graph_error` the cause, where Graph is. `retry_after`: seconds, where
+    not the error's own. `reason` and `caller` go into the log only.
+    """
 
-        `state` is the request's; `graph_error` the cause, where Graph is. `retry_after`: seconds,
-        where not the error's own. `reason` and `caller` go into the log only.
-        """
-        self.name, kind = name, PROBLEMS[name]
-        self.detail = detail or kind.detail or f"{kind.title}."
+    name: str
+    detail: str = ""
+    _: KW_ONLY
+    state: str | None = None
+    graph_error: GraphError | None = None
+    retry_after: float | None = None
+    reason: str | None = None
+    caller: str | None = None
+
+    def __post_init__(self) -> None:
+        """Complete what the answer and the log line say."""
+        kind, error = PROBLEMS[self.name], self.graph_error
+        self.detail = self.detail or kind.detail or f"{kind.title}."
+        self.retry_after = self.retry_after or (error.retry_after if error else None)
         super().__init__(self.detail)
-        self.state, self.graph_error = state, graph_error
-        self.retry_after = retry_after or (graph_error.retry_after if graph_error else None)
-        self.reason, self.caller = reason, caller
 
     def graph_fields(self) -> dict[str, object]:
         """Return what is known of Graph's error, as answers and log lines name it."""
@@ -166,25 +159,19 @@ class Problem(Exception):
             **known,
         }
         log_fields = known | {"outcome": self.name, "detail": self.detail, "reason": self.reason}
-        return Answer(
-            kind.status,
-            body,
-            {"Retry-After": str(wait)} if wait else {},
-            log_fields | ({"caller": self.caller} if self.caller else {}),
-            "application/problem+json",
-        )
+        log_fields |= {"caller": self.caller} if self.caller else {}
+        headers = {"Retry-After": str(wait)} if wait else {}
+        return Answer(kind.status, body, headers, log_fields, "application/problem+json")
 
 
-# The problem that an error is, and its detail: `{words}` are Graph's or the error's own.
+# The problem that an error is, and its detail: `{words}` are Graph's, with the remedy where there
+# is one, or the error's own.
 # A GraphRefused that is raised comes from reading: a refused reprocess is a result.
 PROBLEM_FOR_ERROR: dict[type[BaseException], tuple[str, str]] = {
     app_settings.SettingsError: ("misconfigured", "{words}"),
     graph.RequestNotFound: ("request-not-found", f"{NOT_FOUND} Graph says: {{words}}"),
     graph.GraphRefused: ("graph-failed", "Graph refuses to show it: {words}"),
-    GraphDenied: (
-        "graph-denied",
-        "{words} {remedy} The commands are in docs/problems.md#graph-denied.",
-    ),
+    GraphDenied: ("graph-denied", "{words} The commands are in docs/problems.md#graph-denied."),
     graph.GraphThrottled: ("throttled", "Graph cannot take the call now: {words}"),
     graph.GraphTimeout: ("graph-timeout", "{words}"),
     GraphError: ("graph-failed", "{words}"),
@@ -200,8 +187,9 @@ def to_problem(error: Exception) -> Problem:
     name, detail = PROBLEM_FOR_ERROR[kind]
     graph_error = error if isinstance(error, GraphError) else None
     words = sentence(graph_error.summary if graph_error else str(error))
-    remedy = error.remedy if isinstance(error, GraphDenied) else ""
-    return Problem(name, detail.format(words=words, remedy=remedy), graph_error=graph_error)
+    if isinstance(error, GraphDenied):
+        words = f"{words} {error.remedy}"
+    return Problem(name, detail.format(words=words), graph_error=graph_error)
 
 
 def sentence(text: str) -> str:
@@ -219,13 +207,8 @@ def own_address(url: str, environ: Mapping[str, str] = os.environ) -> str:
     """
     ours = environ.get("WEBSITE_HOSTNAME", "").strip().lower()
     on_azure = bool(ours) and ours.partition(":")[0] not in _LOCAL  # Core Tools set it, too
-    try:
-        parts = urlsplit(url)
-        scheme, host = parts.scheme, parts.netloc.lower()
-    except ValueError:
-        scheme = host = ""
-    if not _HOST.fullmatch(host):
-        host = ours or "localhost"
+    called = _ADDRESS.match(url.lower())
+    scheme, host = called.groups() if called else ("http", ours or "localhost")
     if on_azure:
         return f"https://{host.removesuffix(':443').removesuffix(':80')}"
-    return f"{'https' if scheme == 'https' else 'http'}://{host}"
+    return f"{scheme}://{host}"

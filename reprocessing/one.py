@@ -20,17 +20,10 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
+import graph
 from attempts import AttemptRecord, Claim, Decision, Outcome, is_young
 from events import INFO, WARNING, event
-from graph import (
-    Accepted,
-    GraphDenied,
-    GraphError,
-    GraphThrottled,
-    GraphTimeout,
-    Request,
-    RequestNotFound,
-)
+from graph import Accepted, GraphDenied, GraphError, GraphThrottled, Request
 from reprocessing import states
 from reprocessing.states import SETTLE_SECONDS, Result
 
@@ -158,7 +151,7 @@ class Reprocess:
             self.sends += 1
             left = self.deadline.left()
             if left < LEAST_SECONDS:
-                error = GraphTimeout("no time was left to send the request")
+                error = graph.GraphTimeout("no time was left to send the request")
                 return self._end(_trouble(error), Decision(claim, None))
             sending = self.deadline.within(left - min(AFTER_SEND_SECONDS, left / 2))
             within = states.send_deadline(claim, sending, self.graph.now())
@@ -196,7 +189,7 @@ class Reprocess:
         """Record what Graph refused or denied, and return what that means."""
         decision = states.decision_of(claim, error)
         self._store.decide([decision], self.deadline)
-        if isinstance(error, RequestNotFound):
+        if isinstance(error, graph.RequestNotFound):
             return Result("requestNotFound", error=error)
         if decision.outcome is Outcome.REFUSED:
             return self._explain(Result("refused", error=error))
@@ -216,7 +209,8 @@ class Reprocess:
             if wait + READ_SECONDS > self.deadline.left():
                 return self._end(Result("unknown", error=error))  # watched too short a time
             self.graph.sleep(wait)
-            seen = self._look()
+            within = max(READ_SECONDS, self.deadline.left() - RECORD_SECONDS)
+            (seen,) = self.graph.read_each([self.request_id], self.deadline.within(within))
             if isinstance(seen, Request) and seen.changed_since(claim.record.claimed_at):
                 break
         if not isinstance(seen, Request):
@@ -238,11 +232,6 @@ class Reprocess:
         if states.decision_of(claim, error).outcome in {Outcome.REFUSED, Outcome.DENIED}:
             return self._end(Result("unknown"))
         return self._end(_trouble(error), Decision(claim, Outcome.FAILED, words=error.summary))
-
-    def _look(self) -> Request | GraphError:
-        within = self.deadline.within(max(READ_SECONDS, self.deadline.left() - RECORD_SECONDS))
-        (seen,) = self.graph.read_each([self.request_id], within)
-        return seen
 
     # -- recording --
 
@@ -278,5 +267,4 @@ def _trouble(error: GraphError) -> Result:
     """Return the result that an error of Graph is, as far as no request is to blame."""
     if isinstance(error, GraphDenied):
         return Result("denied", error=error)
-    outcome = "throttled" if isinstance(error, GraphThrottled) else "failed"
-    return Result(outcome, error=error, retry_after=error.retry_after)
+    return Result("throttled" if isinstance(error, GraphThrottled) else "failed", error=error)

@@ -9,10 +9,9 @@ invocation that began them.
 from __future__ import annotations
 
 import contextvars
-import queue
 import time
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Self
@@ -75,8 +74,7 @@ class Threads[E]:
     def __init__(self, max_calls: int, sleep: Callable[[float], None] = time.sleep) -> None:
         """Run at most `max_calls` calls at once. `sleep` is used while there is none."""
         self._pool = ThreadPoolExecutor(max_calls)
-        self._finished = queue.SimpleQueue[E]()
-        self._under_way = 0
+        self._under_way = set[Future[E]]()
         self._sleep = sleep
 
     def __enter__(self) -> Self:
@@ -87,21 +85,14 @@ class Threads[E]:
 
     def submit(self, call: Callable[[], E]) -> None:
         """Begin a call, which must not raise."""
-        context = contextvars.copy_context()
-        self._pool.submit(context.run, lambda: self._finished.put(call()))
-        self._under_way += 1
+        self._under_way.add(self._pool.submit(contextvars.copy_context().run, call))
 
     def finished(self, seconds: float) -> list[E]:
-        """Return what one call returned, or an empty list after this many seconds."""
+        """Return what the calls returned that ended first, or nothing after this many seconds."""
         if not self._under_way:
             self._sleep(seconds)
-            return []
-        try:
-            result = self._finished.get(timeout=seconds)
-        except queue.Empty:
-            return []
-        self._under_way -= 1
-        return [result]
+        ended, self._under_way = wait(self._under_way, seconds, FIRST_COMPLETED)
+        return [one.result() for one in ended]
 
 
 class Sender[T: Hashable, R]:

@@ -127,8 +127,7 @@ def would_reprocess(
 ) -> Result:
     """Return what a reprocess would do: nothing while an attempt is, or may be, under way."""
     accepted_at = accepted_at_of(record)
-    attempt = accepted_at or record.claimed_at
-    is_open = is_young(record, now) or (record.is_recent(now) and not seen.changed_since(attempt))
+    is_open = is_young(record, now) or isinstance(judge_tried(record, seen, now), Result)
     if seen.has_failed and is_open:
         return Result("alreadyDelivering", seen, accepted_at)
     return expected_outcome(seen, accepted_at, now, window)

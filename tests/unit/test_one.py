@@ -98,7 +98,7 @@ def test_one_answer_is_recorded_and_returned(clock, store, answer, state, result
 
     error = state if state is NOT_FOUND else answer
     assert (result, error) == (found.outcome, found.error)
-    assert (300.0 if answer is WAIT_LONG else None) == found.retry_after
+    assert found.retry_after is None
     is_explained = answer is REFUSED and isinstance(state, str)
     expected = (ID, state) if is_explained else None
     assert expected == (found.request and (found.request.id, found.request.state))
