@@ -9,7 +9,6 @@ Not for: Graph's protocol (tests against the emulator), or a table's (tests agai
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import uuid
@@ -51,11 +50,7 @@ START = datetime(2026, 8, 20, 12, tzinfo=UTC)
 REQUEST = str(uuid.UUID(int=1))
 WINDOW = DAY  # a window of one day, so that a world is short
 SETTINGS = load(
-    {
-        "SWEEP_WINDOW_DAYS": "1",
-        "SWEEP_COOLDOWN_MAX_MINUTES": "360",
-        "SWEEP_MAX_ATTEMPTS": "1000",
-    }
+    {"SWEEP_WINDOW_DAYS": "1", "SWEEP_COOLDOWN_MAX_MINUTES": "360", "SWEEP_MAX_ATTEMPTS": "1000"}
 )
 CALM = WINDOW - 3 * HOUR  # from then on nothing goes wrong any more
 HTTP_SECONDS, WEBHOOK_SECONDS = 60.0, 9.0
@@ -71,8 +66,9 @@ class Hub:
         self._numbers = itertools.count()
 
     def at(self, when: float, run: Any) -> None:
-        """Run a function at a time, as a greenlet of its own."""
-        heapq.heappush(self._queue, (when, next(self._numbers), greenlet.greenlet(run)))
+        """Run a function at a time, as a greenlet of its own, which ends in nobody else's."""
+        one = greenlet.greenlet(run, self._main)
+        heapq.heappush(self._queue, (when, next(self._numbers), one))
 
     def pause(self, seconds: float) -> None:
         """Let the others go on for so many seconds."""
@@ -87,15 +83,6 @@ class Hub:
             one.switch()
         for _, _, one in self._queue:
             one.throw()
-
-
-@dataclass
-class Answered:
-    """What one caller was answered, and when."""
-
-    at: float
-    who: str
-    outcome: str
 
 
 @dataclass
@@ -139,7 +126,6 @@ class World:
         self.memory = {n: InMemoryRows() for n in (0, 1)}
         self.posts: list[tuple[float, str]] = []
         self.accepted: list[tuple[float, str]] = []
-        self.answers: list[Answered] = []
         self.promises: list[float] = []
         self.in_memory: set[str] = set()
         self.violations: Counter[str] = Counter()
@@ -238,8 +224,8 @@ class SimulatedGraph:
         if world.is_down("graph") or world.chance(world.chances.unreadable):
             return [GraphFailed("broken", status=500, outcome_unknown=True) for _ in request_ids]
         state, completed = world.seen()
-        request = Request(REQUEST, state, "userAdd", world.time(completed))
-        return [replace(request, read_at=world.time()) for _ in request_ids]
+        at = world.time(completed)
+        return [Request(REQUEST, state, "userAdd", at, read_at=world.time()) for _ in request_ids]
 
     def reprocess_each(self, request_ids: list[str], deadline: Deadline) -> list[Any]:
         return [self._post(deadline) for _ in request_ids]
@@ -340,10 +326,6 @@ class SimulatedRows:
             return [AzureError("the answer was lost") for _ in changes]
         return written
 
-    def read_all(self, deadline: Deadline) -> list[AttemptRecord]:
-        row = self.read(REQUEST, deadline)
-        return [row] if row else []
-
 
 class MemoryRows:
     """The rows in one instance's memory; notes who had to use them."""
@@ -411,7 +393,6 @@ def context_of(
 
 def judge_answer(world: World, who: str, result: Any, began: float, seconds: float) -> None:
     """An answer comes in time, and says nothing that is not so."""
-    world.answers.append(Answered(world.hub.now, who, result.outcome))
     if world.hub.now > began + seconds + 1:
         world.violations["answered late"] += 1
     mine = any(whose == who for _, whose in world.accepted)
@@ -458,16 +439,9 @@ def live(seed: int, chances: Chances) -> World:
     world = World(seed, chances)
     random = world.random
 
-    def actor(run: Any) -> Any:
-        def guarded() -> None:
-            with contextlib.suppress(greenlet.GreenletExit):
-                run()
-
-        return guarded
-
     def add(at: float, function: Any, who: str, **more: bool) -> None:
         instance = random.randint(0, 1)
-        world.hub.at(at, actor(lambda: function(world, who, instance, **more)))
+        world.hub.at(at, lambda: function(world, who, instance, **more))
 
     at, number = 5 * MINUTE, itertools.count()
     while at < WINDOW:
