@@ -6,10 +6,10 @@ For: the rules of reprocessing/. Not for: Graph's protocol (tests against the em
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from attempt_store import AttemptStore
+from attempts import Decision
 from deadline import Deadline
 from graph import (
     Accepted,
@@ -68,27 +68,18 @@ class ScriptedGraph:
 
     def __init__(self, clock, *answers, states=("deliveryFailed",), completed_at=FAILED_AT):
         self.clock, self.answers, self.states = clock, list(answers), list(states)
-        self.completed_at = completed_at
+        self.now, self.sleep, self.completed_at = clock.now, clock.sleep, completed_at
         self.sent, self.reads = [], 0
         self.left, self.send_left = [], []  # seconds left of the deadline of each read and send
         self.send_seconds = 0.1
         self.on_send = lambda: None
-
-    def now(self):
-        return self.clock.now()
-
-    def sleep(self, seconds):
-        self.clock.sleep(seconds)
 
     def reprocess_each(self, ids, deadline):
         left = deadline.left()
         self.send_left.append(left)
         self.on_send()
         self.sent.append((self.clock.seconds, list(ids)))
-        outcomes = []
-        for _ in ids:
-            answer = self.answers.pop(0) if self.answers else self.accepted()
-            outcomes.append(answer)
+        outcomes = [self.answers.pop(0) if self.answers else self.accepted() for _ in ids]
         silent = any(isinstance(one, GraphTimeout) for one in outcomes)
         self.clock.sleep(left if silent else self.send_seconds)
         return outcomes
@@ -112,7 +103,7 @@ class ScriptedGraph:
         (outcome,) = self.read_each([request_id], deadline)
         if isinstance(outcome, Exception):
             raise outcome
-        return replace(outcome, id=request_id)
+        return outcome
 
 
 class Rows(InMemoryRows):
@@ -127,6 +118,14 @@ class Rows(InMemoryRows):
         return super().write(changes, deadline)
 
 
-def memory_store(clock, rows=None):
+def memory_store(clock):
     """An attempt store in memory, by this clock."""
-    return AttemptStore(Rows() if rows is None else rows, clock.now)
+    return AttemptStore(Rows(), clock.now)
+
+
+def tried(store, clock, outcome=None, accepted_at=None, *, by="another", words="", request_id=ID):
+    """Have a request tried now; without an outcome it is claimed. Return the claim, if it was."""
+    (claim,) = store.claim([store.read(request_id, clock.deadline())], by, clock.deadline())
+    if outcome:
+        store.decide([Decision(claim, outcome, accepted_at, words)], clock.deadline())
+    return claim
