@@ -11,23 +11,13 @@ from datetime import timedelta
 import pytest
 from azure.core.exceptions import AzureError
 
-from attempts import Decision, Outcome
+from attempts import Outcome
 from reprocessing.many import Context, Due, read_many, reprocess_many
 from reprocessing.rate_limiter import RateLimiter
 from reprocessing.sender import Threads
+from tests.support import scripted_graph as say
 from tests.support.inline import inline_workers
-from tests.support.scripted_graph import (
-    DENIED,
-    NOT_FOUND,
-    REFUSED,
-    SERVER_ERROR,
-    START,
-    UNREACHABLE,
-    WAIT,
-    WAIT_LONG,
-    WRONG_PATH,
-    ScriptedGraph,
-)
+from tests.support.scripted_graph import START, ScriptedGraph, tried
 
 IDS = [str(uuid.UUID(int=n)) for n in range(1, 200)]
 
@@ -36,23 +26,31 @@ def context(graph, store, seconds=600.0, size=20, progress=lambda *_: None):
     clock = graph.clock
     deadline, end = clock.deadline(seconds), clock.deadline(seconds + 50)
     limiter = RateLimiter(1, size, clock)
-    workers = inline_workers(clock.sleep)
+    workers = inline_workers(graph.sleep)
     return Context(graph, store, limiter, deadline, end, clock, progress, workers)
 
 
 def reprocess(graph, store, count, **more):
     """Reprocess the first so many requests, as they are recorded now."""
-    records = [store.read(one, graph.clock.deadline(1.0)) for one in IDS[:count]]
-    return reprocess_many(context(graph, store, **more), [Due(one) for one in records], "sweep")
+    due = [Due(one) for one in records(store, graph.clock, count)]
+    return reprocess_many(context(graph, store, **more), due, "sweep")
+
+
+def records(store, clock, count):
+    return [store.read(one, clock.deadline(1.0)) for one in IDS[:count]]
 
 
 def outcomes(store, clock, count):
-    return [store.read(one, clock.deadline(1.0)).outcome for one in IDS[:count]]
+    return [one.outcome for one in records(store, clock, count)]
+
+
+def lines(caplog):
+    return [json.loads(message) for message in caplog.messages]
 
 
 def test_every_outcome_is_counted_and_recorded(clock, store):
     """Each of one call's requests for itself."""
-    graph = ScriptedGraph(clock, REFUSED, DENIED, WRONG_PATH, SERVER_ERROR)
+    graph = ScriptedGraph(clock, say.REFUSED, say.DENIED, say.WRONG_PATH, say.SERVER_ERROR)
 
     result = reprocess(graph, store, 6)
 
@@ -60,25 +58,24 @@ def test_every_outcome_is_counted_and_recorded(clock, store):
     assert counts == dict(result.counts)
     expected = ["refused", "denied", "failed", "failed", "accepted", "accepted"]
     assert expected == outcomes(store, clock, 6)
-    entry = store.read(IDS[0], clock.deadline(1.0)).history[0]
+    entry = records(store, clock, 1)[0].history[0]
     assert ("sweep", Outcome.REFUSED) == (entry.by, entry.outcome)
-    assert "locked by an administrator" in entry.words
+    assert say.REFUSED.summary == entry.words
 
 
 def test_what_graph_did_not_accept_is_logged_with_what_to_do(clock, store, caplog):
     """Each request by its id, up to fifty of them; the counts have all."""
-    reprocess(ScriptedGraph(clock, REFUSED, DENIED, SERVER_ERROR), store, 3)
+    errors = {"refused": say.REFUSED, "denied": say.DENIED, "failed": say.SERVER_ERROR}
+    reprocess(ScriptedGraph(clock, *errors.values()), store, 3)
 
     assert [
         {"event": f"reprocess {what}", "requestId": IDS[n], "attempt": 1}
-        | ({"remedy": DENIED.remedy} if what == "denied" else {})
+        | ({"remedy": say.DENIED.remedy} if what == "denied" else {})
         | {key: value for key, value in error.fields().items() if value}
-        for n, (what, error) in enumerate(
-            [("refused", REFUSED), ("denied", DENIED), ("failed", SERVER_ERROR)]
-        )
-    ] == [json.loads(message) for message in caplog.messages]
+        for n, (what, error) in enumerate(errors.items())
+    ] == lines(caplog)
     caplog.clear()
-    assert {"refused": 60} == reprocess(ScriptedGraph(clock, *[REFUSED] * 60), store, 60).counts
+    assert {"refused": 60} == reprocess(ScriptedGraph(clock, *[say.REFUSED] * 60), store, 60).counts
     assert 50 == len(caplog.messages)
 
 
@@ -88,23 +85,30 @@ def test_what_graph_did_not_accept_is_logged_with_what_to_do(clock, store, caplo
         ("deliveryFailed", "failed", "failed"),
         ("delivering", "accepted", "accepted"),
         ("deliveryFailed again", "accepted", "accepted"),
-        (SERVER_ERROR, "unknown", "claimed"),
-        (NOT_FOUND, "unknown", "claimed"),
+        (say.SERVER_ERROR, "unknown", "claimed"),
+        (say.NOT_FOUND, "unknown", "claimed"),
     ],
 )
 def test_without_a_judging_answer_the_state_decides(clock, store, state, outcome, stored):
-    """It is read once, five seconds later, and nothing is sent again."""
-    graph = ScriptedGraph(clock, SERVER_ERROR, states=[state])
+    """It is read once, five seconds later, and nothing is sent again.
+
+    An acceptance that was seen so has the time of its send.
+    """
+    clock.sleep(100)
+    graph = ScriptedGraph(clock, say.SERVER_ERROR, states=[state])
 
     result = reprocess(graph, store, 1)
 
     assert {outcome: 1} == dict(result.counts)
     assert ([stored], 1) == (outcomes(store, clock, 1), len(graph.sent))
-    assert clock.seconds >= 5
+    assert clock.seconds >= 105
+    [record] = records(store, clock, 1)
+    late = abs((record.accepted_at or START) - START - timedelta(seconds=100))
+    assert late <= timedelta(seconds=1) or outcome != "accepted"
 
 
 def test_what_is_throttled_is_released_and_claimed_anew(clock, store):
-    graph = ScriptedGraph(clock, WAIT, WAIT)
+    graph = ScriptedGraph(clock, say.WAIT, say.WAIT)
 
     result = reprocess(graph, store, 2)
 
@@ -115,32 +119,27 @@ def test_what_is_throttled_is_released_and_claimed_anew(clock, store):
 
 def test_what_another_claimed_meanwhile_is_postponed(clock, store):
     """Before it was claimed, and while it waited for Graph."""
-    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:2]]
-    graph = ScriptedGraph(clock, WAIT)
-    (taken,) = store.claim(records[:1], "another", clock.deadline(1.0))
-    sleep = clock.sleep
+    due = [Due(one) for one in records(store, clock, 2)]
+    taken = tried(store, clock, request_id=IDS[0])
+    graph = ScriptedGraph(clock, say.WAIT)
 
     def meanwhile(seconds):
-        sleep(seconds)
-        (claimed,) = store.claim(
-            [store.read(IDS[1], clock.deadline(1.0))], "a", clock.deadline(1.0)
-        )
-        if claimed:
-            store.decide([Decision(claimed, Outcome.REFUSED)], clock.deadline(1.0))
+        clock.sleep(seconds)
+        tried(store, clock, Outcome.REFUSED, request_id=IDS[1])
 
-    graph.on_send = lambda: setattr(clock, "sleep", meanwhile)
-    result = reprocess_many(context(graph, store), [Due(one) for one in records], "sweep")
+    graph.sleep = meanwhile
+    result = reprocess_many(context(graph, store), due, "sweep")
 
     assert ({"postponed": 2}, 2) == (dict(result.counts), result.skipped)
     assert [[IDS[1]]] == [ids for _, ids in graph.sent]
-    assert taken.record.claim_id == store.read(IDS[0], clock.deadline(1.0)).claim_id
+    assert taken.record.claim_id == records(store, clock, 1)[0].claim_id
 
 
 @pytest.mark.parametrize(
-    ("seconds", "outcome", "sent_at"), [(39, "accepted", 39.0), (601, "postponed", None)]
+    ("seconds", "outcome", "sent"), [(39, "accepted", [39.0]), (601, "postponed", [])]
 )
 def test_a_claim_that_took_too_long_is_released_before_it_is_sent(
-    clock, store, seconds, outcome, sent_at
+    clock, store, seconds, outcome, sent
 ):
     """Another may have taken it for abandoned, or time is up."""
     claim, slow = store.claim, [seconds]
@@ -155,13 +154,20 @@ def test_a_claim_that_took_too_long_is_released_before_it_is_sent(
     result = reprocess(graph, store, 1)
 
     assert ({outcome: 1}, None) == (dict(result.counts), result.error)
-    assert ([(sent_at, 30.0)] if sent_at else []) == [
-        (at, left) for (at, _), left in zip(graph.sent, graph.send_left, strict=True)
-    ]
-    stored = store.read(IDS[0], clock.deadline(1.0))
-    assert (outcome == "accepted", int(outcome == "accepted")) == (
-        bool(stored.claim_id), len(stored.history)
-    )  # fmt: skip
+    assert (sent, [30.0] * len(sent)) == ([at for at, _ in graph.sent], graph.send_left)
+    [stored] = records(store, clock, 1)
+    assert (bool(sent), len(sent)) == (bool(stored.claim_id), len(stored.history))
+
+
+def test_a_send_ends_before_its_claim_may_be_taken_for_abandoned(clock, store):
+    """A slow table takes its time from the send, so that no other sends meanwhile."""
+    claim = store.claim
+    store.claim = lambda *given: (claim(*given), clock.sleep(15))[0]
+    graph = ScriptedGraph(clock)
+
+    reprocess(graph, store, 1)
+
+    assert [23.0] == graph.send_left
 
 
 def test_what_was_claimed_when_graph_asks_another_call_to_wait_is_released(clock, store):
@@ -176,7 +182,7 @@ def test_what_was_claimed_when_graph_asks_another_call_to_wait_is_released(clock
         return claim(*given)
 
     store.claim = claiming
-    result = reprocess_many(run, [Due(store.read(IDS[0], clock.deadline(1.0)))], "sweep")
+    result = reprocess_many(run, [Due(one) for one in records(store, clock, 1)], "sweep")
 
     assert {"accepted": 1} == dict(result.counts)
     assert [30.0] == [at for at, _ in graph.sent]
@@ -187,27 +193,28 @@ def test_a_release_that_the_table_does_not_take_postpones(clock, store):
     decide, lost = store.decide, [AzureError("away")]
     store.decide = lambda *given: [lost.pop()] if lost else decide(*given)
 
-    result = reprocess(ScriptedGraph(clock, WAIT), store, 1)
+    result = reprocess(ScriptedGraph(clock, say.WAIT), store, 1)
 
     assert ({"postponed": 1}, None) == (dict(result.counts), result.error)
 
 
-def test_when_one_of_a_call_cannot_be_claimed_the_others_are_released(clock, store):
+def test_a_table_that_does_not_take_a_claim_ends_the_run(clock, store):
+    """Nothing is sent without a claim; the others of that call are released."""
     claim = store.claim
-    store.claim = lambda *given: [claim(*given)[0], AzureError("away")]
+    calls = [lambda claims: claims, lambda claims: [*claims[:19], AzureError("away")]]
+    store.claim = lambda *given: calls.pop(0)(claim(*given))
     graph = ScriptedGraph(clock)
 
-    result = reprocess(graph, store, 2)
+    result = reprocess(graph, store, 60)
 
-    assert ({"postponed": 2}, []) == (dict(result.counts), graph.sent)
+    assert ({"accepted": 20, "postponed": 40}, 1) == (dict(result.counts), len(graph.sent))
     assert isinstance(result.error, AzureError)
-    assert "" == store.read(IDS[0], clock.deadline(1.0)).claim_id
+    assert [""] * 19 == [one.claim_id for one in records(store, clock, 39)[20:]]
 
 
 def test_what_is_of_a_denied_access_package_goes_to_the_end(clock, store):
-    graph = ScriptedGraph(clock, *[DENIED] * 20)
-    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:60]]
-    due = [Due(one, "a" if n < 40 else "b") for n, one in enumerate(records)]
+    graph = ScriptedGraph(clock, *[say.DENIED] * 20)
+    due = [Due(one, "a" if n < 40 else "b") for n, one in enumerate(records(store, clock, 60))]
 
     reprocess_many(context(graph, store), due, "sweep")
 
@@ -217,14 +224,14 @@ def test_what_is_of_a_denied_access_package_goes_to_the_end(clock, store):
 def test_progress_is_told_for_each_step(clock, store):
     """How many of how many, and how often Graph asked to wait."""
     told = []
-    graph = ScriptedGraph(clock, WAIT)
+    graph = ScriptedGraph(clock, say.WAIT)
     run = context(graph, store, size=1, progress=lambda *given: told.append(given))
-    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:2]]
+    *two, third = [Due(one) for one in records(store, clock, 3)]
 
-    reprocess_many(run, [Due(one) for one in records], "sweep")
+    reprocess_many(run, two, "sweep")
     assert (("reprocess", 0, 2, 1), ("reprocess", 2, 2, 1)) == (told[0], told[-1])
-    graph.answers = [SERVER_ERROR]
-    reprocess_many(run, [Due(store.read(IDS[2], clock.deadline(1.0)))], "sweep")
+    graph.answers = [say.SERVER_ERROR]
+    reprocess_many(run, [third], "sweep")
     assert ("settle", 1, 1, 0) == told[-1]
     read_many(run, "read back", IDS[:3])
     assert ("read back", 3, 3, 0) == told[-1]
@@ -232,25 +239,21 @@ def test_progress_is_told_for_each_step(clock, store):
 
 def test_three_fruitless_calls_stop_the_run(clock, store):
     """What was not sent was not claimed."""
-    graph = ScriptedGraph(clock, *[DENIED] * 80)
+    graph = ScriptedGraph(clock, *[say.DENIED] * 80)
 
     result = reprocess(graph, store, 80)
 
-    assert ({"denied": 60, "postponed": 20}, DENIED) == (dict(result.counts), result.stop_reason)
+    assert {"denied": 60, "postponed": 20} == dict(result.counts)
+    assert say.DENIED is result.stop_reason
     assert [""] * 20 == outcomes(store, clock, 80)[60:]
 
 
 def test_what_is_throttled_again_and_again_is_postponed(clock, store):
     """While others are accepted."""
     graph = ScriptedGraph(clock)
-    send = graph.reprocess_each
-
-    def throttle_first(ids, deadline):
-        return [
-            WAIT if one == IDS[0] else a for one, a in zip(ids, send(ids, deadline), strict=True)
-        ]
-
-    graph.reprocess_each = throttle_first
+    graph.reprocess_each = lambda ids, _: [
+        say.WAIT if one == IDS[0] else graph.accepted() for one in ids
+    ]
     result = reprocess(graph, store, 60)
 
     assert {"accepted": 59, "postponed": 1} == dict(result.counts)
@@ -268,50 +271,6 @@ def test_nothing_is_sent_after_the_deadline(clock, store):
     assert [""] * 20 == outcomes(store, clock, 60)[40:]
 
 
-def test_a_table_that_fails_ends_the_run(clock, store):
-    """Nothing is sent without a claim."""
-
-    class Failing:
-        def __init__(self):
-            self.claims = 0
-
-        def claim(self, records, by, deadline):
-            self.claims += 1
-            return store.claim(records, by, deadline) if self.claims == 1 else [AzureError("away")]
-
-        def __getattr__(self, name):
-            return getattr(store, name)
-
-    graph = ScriptedGraph(clock)
-    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:40]]
-    result = reprocess_many(context(graph, Failing()), [Due(one) for one in records], "sweep")
-
-    assert {"accepted": 20, "postponed": 20} == dict(result.counts)
-    assert isinstance(result.error, AzureError)
-
-
-def test_a_send_ends_before_its_claim_may_be_taken_for_abandoned(clock, store):
-    """A slow table takes its time from the send, so that no other sends meanwhile."""
-    limits = []
-
-    class Slow:
-        def claim(self, records, by, deadline):
-            claims = store.claim(records, by, deadline)
-            clock.sleep(15)
-            return claims
-
-        def __getattr__(self, name):
-            return getattr(store, name)
-
-    graph = ScriptedGraph(clock)
-    send = graph.reprocess_each
-    graph.reprocess_each = lambda ids, end: (limits.append(end.left()), send(ids, end))[1]
-    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:1]]
-    reprocess_many(context(graph, Slow()), [Due(one) for one in records], "sweep")
-
-    assert [23.0] == limits
-
-
 def test_a_slow_table_does_not_hold_up_graph(clock, store):
     """Outcomes are written beside the sending; those that wait meanwhile go in one write."""
     sizes, sent_all = [], threading.Event()
@@ -327,8 +286,8 @@ def test_a_slow_table_does_not_hold_up_graph(clock, store):
     store.decide = slow
     threads = []
     run = replace(context(graph, store), workers=lambda n: threads.append(n) or Threads(n))
-    records = [store.read(one, clock.deadline(1.0)) for one in IDS[:60]]
-    result = reprocess_many(run, [Due(one) for one in records], "sweep")
+    due = [Due(one) for one in records(store, clock, 60)]
+    result = reprocess_many(run, due, "sweep")
 
     assert ({"accepted": 60}, None) == (dict(result.counts), result.error)
     assert ["accepted"] * 60 == outcomes(store, clock, 60)
@@ -341,29 +300,29 @@ def test_a_bug_in_writing_outcomes_is_logged(clock, store, caplog):
     store.decide = lambda decisions, _: 1 / 0 if decisions else []
 
     assert isinstance(reprocess(ScriptedGraph(clock), store, 1).error, ZeroDivisionError)
-    assert ["unhandled error"] == [json.loads(one)["event"] for one in caplog.messages]
+    assert ["unhandled error"] == [one["event"] for one in lines(caplog)]
 
 
 def test_reading_many_leaves_out_what_cannot_be_read(clock, store, caplog):
     """None: Graph has no such request. One line says how many, and why."""
     graph = ScriptedGraph(clock, states=["delivered"])
     answers = graph.read_each
-    graph.read_each = lambda ids, end: [*answers(ids, end)[:1], NOT_FOUND, SERVER_ERROR]
+    graph.read_each = lambda ids, end: [*answers(ids, end)[:1], say.NOT_FOUND, say.SERVER_ERROR]
 
     found = read_many(context(graph, store), "read back", IDS[:3])
 
     assert {IDS[0]: "delivered", IDS[1]: None} == {
         name: one and one.state for name, one in found.items()
     }
-    line = {"event": "read-back incomplete", "missing": 1, "detail": SERVER_ERROR.summary}
-    assert [line] == [json.loads(message) for message in caplog.messages]
+    detail = say.SERVER_ERROR.summary
+    assert [{"event": "read-back incomplete", "missing": 1, "detail": detail}] == lines(caplog)
 
 
 @pytest.mark.parametrize(
     ("state", "seconds", "detail"),
     [
-        (UNREACHABLE, 600, "unreachable"),
-        (WAIT_LONG, 10, "Graph asks to wait"),
+        (say.UNREACHABLE, 600, "unreachable"),
+        (say.WAIT_LONG, 10, "Graph asks to wait"),
         ("delivered", -50, "there was no time left for it"),
     ],
 )
@@ -371,23 +330,12 @@ def test_why_nothing_could_be_read(clock, store, caplog, state, seconds, detail)
     run = context(ScriptedGraph(clock, states=[state]), store, seconds)
 
     assert {} == read_many(run, "read back", IDS[:2])
-    line = {"event": "read-back incomplete", "missing": 2, "detail": detail}
-    assert [line] == [json.loads(message) for message in caplog.messages]
+    assert [{"event": "read-back incomplete", "missing": 2, "detail": detail}] == lines(caplog)
 
 
 def test_reading_goes_on_where_some_are_denied(clock, store):
     """Catalog roles may let the app read the others."""
-    graph = ScriptedGraph(clock, states=[DENIED])
+    graph = ScriptedGraph(clock, states=[say.DENIED])
 
     assert {} == read_many(context(graph, store), "read back", IDS[:100])
     assert 5 == graph.reads
-
-
-def test_an_acceptance_that_was_seen_by_reading_has_the_time_of_its_send(clock, store):
-    clock.sleep(100)
-    graph = ScriptedGraph(clock, SERVER_ERROR, states=["delivering"])
-
-    reprocess(graph, store, 1)
-
-    accepted_at = store.read(IDS[0], clock.deadline(1.0)).accepted_at
-    assert abs(accepted_at - START - timedelta(seconds=100)) <= timedelta(seconds=1)
