@@ -5,26 +5,24 @@ from __future__ import annotations
 import contextvars
 import itertools
 import threading
+from dataclasses import replace
 
 import pytest
 
 from deadline import Deadline
-from graph import GraphDenied, GraphFailed, GraphRefused, GraphThrottled
+from graph import GraphThrottled
 from reprocessing.rate_limiter import RateLimiter
 from reprocessing.sender import NotSent, Sender, Threads
+from tests.support.scripted_graph import BUSY, DENIED, REFUSED, WAIT, WRONG_PATH
+from tests.support.scripted_graph import SILENCE as LOST
+from tests.support.scripted_graph import UNREACHABLE as NEVER_SENT
 from tests.support.virtual import Calls
 
 OK = "accepted"
-LOST = GraphFailed("connection broken", outcome_unknown=True)
-NEVER_SENT = GraphFailed("no connection")
-WRONG_PATH = GraphFailed("no such path", status=404)
-BUSY = GraphThrottled("busy", status=503, retry_after=4.0, outcome_unknown=True)
-DENIED = GraphDenied("no", status=403)
-REFUSED = GraphRefused("no", status=400)
 
 
 def throttled(retry_after=1.0):
-    return GraphThrottled("wait", status=429, retry_after=retry_after)
+    return replace(WAIT, retry_after=retry_after)
 
 
 def all_ok(items):
@@ -32,19 +30,14 @@ def all_ok(items):
 
 
 def in_turn(*answers):
-    """Answer the calls in this order, each with one result for all items; the rest with OK."""
+    """Answer the calls in this order, each with a list, or one result for all; the rest with OK."""
     left = list(answers)
-    return lambda items: [left.pop(0) if left else OK] * len(items)
 
+    def answer(items):
+        one = left.pop(0) if left else OK
+        return one if isinstance(one, list) else [one] * len(items)
 
-def first(answer):
-    """Answer the first call with the results that `answer` returns, the rest with OK."""
-    left = [answer]
-
-    def answer_one(items):
-        return left.pop()(items) if left else all_ok(items)
-
-    return answer_one
+    return answer
 
 
 def outcomes(result):
@@ -59,12 +52,8 @@ def test_every_item_is_sent_once_in_calls_of_the_limiters_size():
 
     assert [(n, OK) for n in range(50)] == result.outcomes
     assert [20, 20, 10] == [len(items) for _, items in calls.sent]
-    assert ([], 0, None, None) == (
-        result.unsent,
-        result.throttled,
-        result.stop_reason,
-        result.error,
-    )
+    assert ([], 0) == (result.unsent, result.throttled)
+    assert result.stop_reason is result.error is None
 
 
 def test_the_first_call_is_alone_and_the_others_grow_by_one_with_each_accepted_call():
@@ -82,7 +71,7 @@ def test_the_first_call_is_alone_and_the_others_grow_by_one_with_each_accepted_c
 
 def test_throttled_items_go_to_the_back_and_all_calls_wait_for_the_longest_retry_after():
     """Nothing is sent before."""
-    calls = Calls(first(lambda _: [throttled(2.0), throttled(7.0), throttled(1.0)] + [OK] * 17))
+    calls = Calls(in_turn([throttled(2.0), throttled(7.0), throttled(1.0)] + [OK] * 17))
 
     result = calls.send(range(60))
 
@@ -93,7 +82,7 @@ def test_throttled_items_go_to_the_back_and_all_calls_wait_for_the_longest_retry
 
 def test_a_503_slows_all_calls_and_is_an_outcome():
     """Graph may have carried it out, so it is not sent again."""
-    calls = Calls(first(lambda _: [BUSY] + [OK] * 19))
+    calls = Calls(in_turn([BUSY] + [OK] * 19))
 
     result = calls.send(range(40))
 
@@ -137,10 +126,10 @@ def test_a_held_item_goes_back_to_the_front():
     calls = Calls(all_ok, size=2)
 
     def answer(items):
-        if calls.now < 1.0:
-            calls.limiter.pause(5.0)
-            return [OK, NotSent.HELD]
-        return all_ok(items)
+        if calls.now:
+            return all_ok(items)
+        calls.limiter.pause(5.0)
+        return [OK, NotSent.HELD]
 
     calls.answer = answer
     result = calls.send(range(4))
@@ -247,11 +236,9 @@ def test_a_denial_among_other_judgements_stops_nothing():
 
 def test_where_denials_do_not_stop_they_are_judgements():
     """Such as when requests are only read."""
-    calls = Calls(lambda items: [DENIED] * len(items))
+    result = Calls(in_turn(*[DENIED] * 10)).send(range(200), denials_stop=False)
 
-    result = calls.send(range(200), denials_stop=False)
-
-    assert (None, 200) == (result.stop_reason, len(result.outcomes))
+    assert (None, [DENIED] * 200) == (result.stop_reason, outcomes(result))
 
 
 # -- time --
@@ -292,26 +279,12 @@ def test_progress_is_reported_every_second_of_a_long_wait():
 
 
 def test_another_error_ends_the_sending_and_its_items_are_unsent():
-    """It is returned, never raised; what was done before stays."""
-    error = KeyError("the table")
+    """Such as a call that loses an item. It is never raised; what was done before stays."""
+    result = Calls(in_turn(OK, [OK] * 19), max_calls=1).send(range(60))
 
-    def answer(items):
-        if items[0] == 20:
-            raise error
-        return all_ok(items)
-
-    result = Calls(answer, max_calls=1).send(range(60))
-
-    assert ([(n, OK) for n in range(20)], error) == (result.outcomes, result.error)
-    assert list(range(20, 60)) == result.unsent
-
-
-def test_a_call_that_loses_an_item_is_such_an_error():
-    """A fault of our own; every item is still in the result."""
-    result = Calls(lambda items: [OK] * (len(items) - 1)).send(range(3))
-
+    assert [(n, OK) for n in range(20)] == result.outcomes
     assert isinstance(result.error, ValueError)
-    assert [0, 1, 2] == result.unsent
+    assert list(range(20, 60)) == result.unsent
 
 
 def test_threads_carry_the_callers_context_and_start_only_when_needed():
