@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import greenlet
@@ -54,6 +54,7 @@ SETTINGS = load(
 )
 CALM = WINDOW - 3 * HOUR  # from then on nothing goes wrong any more
 HTTP_SECONDS, WEBHOOK_SECONDS = 60.0, 9.0
+SKEW = 2.0  # seconds between the clocks of two instances
 
 
 class Hub:
@@ -104,7 +105,6 @@ class Chances:
     table_slow: float = 0.0
     outages: bool = False
     long_deliveries: bool = False
-    skew: float = 2.0  # seconds between the clocks of two instances
 
 
 @dataclass
@@ -116,7 +116,8 @@ class World:
     hub: Hub = field(default_factory=Hub)
 
     def __post_init__(self) -> None:
-        self.random = Random(self.seed)
+        self.random = random.Random(self.seed)
+        random.seed(self.seed)  # of the jitter of waits
         self.lag = self.random.choice(self.chances.lag)
         self.fixed_at = self.random.uniform(0, WINDOW - 3 * HOUR)  # then deliveries succeed
         # What the request really is: (since, state, completed at), the last one is now.
@@ -149,6 +150,12 @@ class World:
         if self.chance(self.chances.killed):
             self.kills += 1
             raise greenlet.GreenletExit
+
+    def clock(self) -> float:
+        return self.hub.now
+
+    def deadline(self, seconds: float) -> Deadline:
+        return Deadline(seconds, self.clock)
 
     def time(self, at: float | None = None) -> datetime:
         return START + timedelta(seconds=self.hub.now if at is None else at)
@@ -203,14 +210,12 @@ class World:
 class SimulatedGraph:
     """One caller's Graph."""
 
-    def __init__(self, world: World, who: str, skew: float) -> None:
-        self.world, self.who, self.skew = world, who, skew
+    def __init__(self, world: World, who: str, instance: int) -> None:
+        self.world, self.who, self.sleep = world, who, world.pause
+        self.skew = timedelta(seconds=SKEW * instance)
 
     def now(self) -> datetime:
-        return self.world.time() + timedelta(seconds=self.skew)
-
-    def sleep(self, seconds: float) -> None:
-        self.world.pause(seconds)
+        return self.world.time() + self.skew
 
     def read(self, request_id: str, deadline: Deadline) -> Request:
         (outcome,) = self.read_each([request_id], deadline)
@@ -265,16 +270,13 @@ class SimulatedGraph:
             return silent
         end = world.hub.now + seconds
         world.pause(min(before, seconds))
-        if world.state() != "deliveryFailed":
-            world.pause(max(0.0, end - world.hub.now) if cut else after)
-            return silent if cut else GraphRefused("not failed", status=400)
-        at = world.time()
-        world.accept(who)
-        if cut or world.chance(chances.lost):
-            world.pause(max(0.0, end - world.hub.now) if cut else after)
-            return silent
-        world.pause(after)
-        return Accepted(at, "", "")
+        answer, is_lost = GraphRefused("not failed", status=400), cut
+        if world.state() == "deliveryFailed":
+            answer = Accepted(world.time(), "", "")
+            world.accept(who)
+            is_lost = cut or world.chance(chances.lost)
+        world.pause(max(0.0, end - world.hub.now) if cut else after)
+        return silent if is_lost else answer
 
     def _accept_late(self) -> None:
         if self.world.state() == "deliveryFailed":
@@ -341,32 +343,21 @@ class MemoryRows:
         return self.rows.write(changes, deadline)
 
 
-def store(world: World, skew: float, timeout: float) -> AttemptStore:
-    """The attempt store of one caller, by its instance's clock."""
-    return AttemptStore(
-        SimulatedRows(world, timeout), lambda: world.time() + timedelta(seconds=skew)
-    )
-
-
 def call(world: World, who: str, instance: int, *, webhook: bool) -> None:
     """One caller of the single route, or a webhook."""
-    skew = world.chances.skew * instance
-    graph = SimulatedGraph(world, who, skew)
+    graph = SimulatedGraph(world, who, instance)
     memory = AttemptStore(MemoryRows(world, instance, who), graph.now)
-    service = RequestService(graph, store(world, skew, 1.0), memory, timedelta(seconds=WINDOW))
-    seconds = WEBHOOK_SECONDS if webhook else HTTP_SECONDS
-    began = world.hub.now
-    deadline = Deadline(seconds, lambda: world.hub.now)
-    result = service.reprocess(REQUEST, who, deadline, promise=webhook)
+    attempts = AttemptStore(SimulatedRows(world, 1.0), graph.now)
+    service = RequestService(graph, attempts, memory, timedelta(seconds=WINDOW))
+    seconds, began = WEBHOOK_SECONDS if webhook else HTTP_SECONDS, world.hub.now
+    result = service.reprocess(REQUEST, who, world.deadline(seconds), promise=webhook)
     judge_answer(world, who, result, began, seconds)
 
 
 def bulk(world: World, who: str, instance: int) -> None:
     """One caller of the route for many requests, who names this one."""
-    skew = world.chances.skew * instance
-    graph, began = SimulatedGraph(world, who, skew), world.hub.now
-    end = Deadline(HTTP_SECONDS, lambda: world.hub.now)
-    context = context_of(world, graph, store(world, skew, 20.0), end, end)
+    began, end = world.hub.now, world.deadline(HTTP_SECONDS)
+    context = context_of(world, SimulatedGraph(world, who, instance), end, end)
     run = Bulk(context, who, timedelta(seconds=WINDOW), dry_run=False, promise=True)
     try:
         result = run.run([REQUEST])[REQUEST]
@@ -375,20 +366,12 @@ def bulk(world: World, who: str, instance: int) -> None:
     judge_answer(world, who, result, began, HTTP_SECONDS)
 
 
-def context_of(
-    world: World, graph: SimulatedGraph, attempts: AttemptStore, deadline: Deadline, end: Deadline
-) -> Context:
-    """What a run has in virtual time."""
-    return Context(
-        graph,
-        attempts,
-        RateLimiter(1, 20, lambda: world.hub.now),
-        deadline,
-        end,
-        lambda: world.hub.now,
-        progress=lambda *_, **__: None,
-        workers=inline_workers(lambda seconds: world.pause(max(seconds, 0.01))),
-    )
+def context_of(world: World, graph: SimulatedGraph, deadline: Deadline, end: Deadline) -> Context:
+    """What a run has in virtual time; its table may be slow."""
+    attempts = AttemptStore(SimulatedRows(world, 20.0), graph.now)
+    limiter = RateLimiter(1, 20, world.clock)
+    workers = inline_workers(lambda seconds: world.pause(max(seconds, 0.01)))
+    return Context(graph, attempts, limiter, deadline, end, world.clock, lambda *_: None, workers)
 
 
 def judge_answer(world: World, who: str, result: Any, began: float, seconds: float) -> None:
@@ -410,19 +393,13 @@ def judge_answer(world: World, who: str, result: Any, began: float, seconds: flo
 
 def sweep(world: World, who: str, instance: int) -> None:
     """One sweep: read the record, list, plan, and reprocess what is due."""
-    skew = world.chances.skew * instance
-    graph = SimulatedGraph(world, who, skew)
-    attempts = store(world, skew, 20.0)
-
-    def clock() -> float:
-        return world.hub.now
-
-    deadline, end = Deadline(800.0, clock), Deadline(850.0, clock)
+    graph = SimulatedGraph(world, who, instance)
+    context = context_of(world, graph, world.deadline(800.0), world.deadline(850.0))
     try:
-        record = attempts.read(REQUEST, deadline)
+        record = context.attempts.read(REQUEST, context.deadline)
     except AzureError:
         return
-    (request,) = graph.read_each([REQUEST], deadline)
+    (request,) = graph.read_each([REQUEST], context.deadline)
     world.pause(world.random.choice([0.0, 0.0, 1.0, 120.0]))
     if not isinstance(request, Request) or not request.has_failed:
         return
@@ -430,29 +407,28 @@ def sweep(world: World, who: str, instance: int) -> None:
     planned = FailedRequest(request, replace(record, first_failed_at=failed))
     if classify(planned, SETTINGS, graph.now()) is not PlanStatus.DUE:
         return
-    context = context_of(world, graph, attempts, deadline, end)
     reprocess_many(context, [Due(planned.record)], "sweep")
 
 
 def live(seed: int, chances: Chances) -> World:
     """Live one world to its end."""
     world = World(seed, chances)
-    random = world.random
+    chance = world.random
 
     def add(at: float, function: Any, who: str, **more: bool) -> None:
-        instance = random.randint(0, 1)
+        instance = chance.randint(0, 1)
         world.hub.at(at, lambda: function(world, who, instance, **more))
 
     at, number = 5 * MINUTE, itertools.count()
     while at < WINDOW:
-        add(at + random.uniform(0, 2), sweep, f"sweep {next(number)}")
+        add(at + chance.uniform(0, 2), sweep, f"sweep {next(number)}")
         at += 15 * MINUTE
-    count = random.randint(2, 30)
-    moments = [random.uniform(0, WINDOW - 4 * HOUR) for _ in range(max(1, count // 4))]
+    count = chance.randint(2, 30)
+    moments = [chance.uniform(0, WINDOW - 4 * HOUR) for _ in range(max(1, count // 4))]
     for _ in range(count):
-        delay = random.choice([0, 0, 0.05, 0.3, 1, 5, 20, 38, 41, 45, 100, 305, 400, 1000, 3000])
+        delay = chance.choice([0, 0, 0.05, 0.3, 1, 5, 20, 38, 41, 45, 100, 305, 400, 1000, 3000])
         who = f"caller {next(number)}"
-        kind, at = random.random(), random.choice(moments) + delay
+        kind, at = chance.random(), chance.choice(moments) + delay
         if kind < 0.3:
             add(at, bulk, who)
         else:
