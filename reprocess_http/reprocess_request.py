@@ -91,13 +91,12 @@ def _reprocess(call: Call) -> Answer:
     return result_answer(call, service.wait_for_completion(call.request_id, result, wait, deadline))
 
 
-def _status(call: Call, known: set[str]) -> Answer:
+def _status(call: Call) -> Answer:
     settings = app_settings.current()
+    known = status_link.PARAMETERS if call.caller.link_request_id else {"acceptedAt"}
     accepted_at = Parameters(call.req.url, known).time("acceptedAt")
-    deadline = Deadline(settings.http_budget_seconds)
-    return result_answer(
-        call, request_service(settings).status(call.request_id, accepted_at, deadline)
-    )
+    service, deadline = request_service(settings), Deadline(settings.http_budget_seconds)
+    return result_answer(call, service.status(call.request_id, accepted_at, deadline))
 
 
 def _by_link(req: func.HttpRequest) -> Caller:
@@ -105,13 +104,8 @@ def _by_link(req: func.HttpRequest) -> Caller:
 
 
 REPROCESS = Route("reprocess", by_key_to_change, _reprocess, id_in_route)
-STATUS = Route("status", by_key, lambda call: _status(call, {"acceptedAt"}), id_in_route)
-STATUS_LINK = Route(
-    "status",
-    _by_link,
-    lambda call: _status(call, status_link.PARAMETERS),
-    lambda call: call.caller.link_request_id,
-)
+STATUS = Route("status", by_key, _status, id_in_route)
+STATUS_LINK = Route("status", _by_link, _status, lambda call: call.caller.link_request_id)
 
 
 # -- answers --

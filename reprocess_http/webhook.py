@@ -42,9 +42,8 @@ def request_id(body: bytes, headers: Mapping[str, str], pointer: str) -> str:
     unsupported-media-type).
     """
     if not body.strip():
-        raise _no_request_id(
-            f"There should be one JSON document: {auth.explain_empty_body(headers)}."
-        )
+        why = auth.explain_empty_body(headers)
+        raise _no_request_id(f"There should be one JSON document: {why}.")
     try:
         document = load_json(body)
     except ValueError as error:
@@ -52,18 +51,15 @@ def request_id(body: bytes, headers: Mapping[str, str], pointer: str) -> str:
         if content_type in FORMS:
             detail = "The body is a form: set the sender's content type to application/json."
             raise Problem("unsupported-media-type", detail) from error
-        raise _no_request_id(
-            f"The body should be one JSON document in UTF-8, without duplicate keys: {error}."
-        ) from error
+        form = "one JSON document in UTF-8, without duplicate keys"
+        raise _no_request_id(f"The body should be {form}: {error}.") from error
     value = _at(document, pointer)
     if not isinstance(value, str):
         raise _no_request_id(f"At {pointer} should be a string, and there is something else.")
     found = value.strip().removeprefix("{").removesuffix("}").strip()
     if not app_settings.is_guid(found):
-        shown = printable(value[:SHOWN])
-        raise _no_request_id(
-            f"At {pointer} should be a GUID in 8-4-4-4-12 form, and there is '{shown}'."
-        )
+        form, shown = "a GUID in 8-4-4-4-12 form", printable(value[:SHOWN])
+        raise _no_request_id(f"At {pointer} should be {form}, and there is '{shown}'.")
     return found.lower()
 
 
@@ -80,9 +76,8 @@ def _at(document: Any, pointer: str) -> Any:  # noqa: ANN401 - JSON is anything
         elif isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
             value = value[int(key)]
         else:
-            raise _no_request_id(
-                f"The body has nothing at {pointer}, where WEBHOOK_REQUEST_ID_POINTER looks."
-            )
+            where = f"{pointer}, where WEBHOOK_REQUEST_ID_POINTER looks"
+            raise _no_request_id(f"The body has nothing at {where}.")
     return value
 
 

@@ -51,12 +51,11 @@ RESOLUTION = 1e-6  # seconds: shorter times are none
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A call that was begun: its number, when, and at how many requests a second.
+    """A call that was begun: when, and at how many requests a second.
 
     `in_burst`: it belongs to the savings that are sent after a wait.
     """
 
-    number: int
     at: float
     pace: float
     in_burst: bool
@@ -81,7 +80,7 @@ class RateLimiter:
         self._cycles = 0  # that have ended
         self._began_at = math.inf
         self._accepted = 0  # requests
-        self._last_number = self._last_before = 0  # of calls: of all, and of those before the cycle
+        self._refused_at = -math.inf  # what was sent by then is of the cycle before
         # what is learned
         self._saves = True
         self._low = self._high = math.inf  # goodput and refused pace, in requests a second
@@ -124,11 +123,10 @@ class RateLimiter:
         """Count a call that is being sent. Pass the result on with its answer."""
         now = self._clock()
         self._began_at = min(self._began_at, now)
-        self._last_number += 1
         in_burst = self._since_wait < self._savings
         self._since_wait += requests
         self._level -= requests
-        return Sent(self._last_number, now, self._pace(), in_burst)
+        return Sent(now, self._pace(), in_burst)
 
     def accepted(self, sent: Sent, accepted_count: int) -> None:
         """Count a call of which nothing was refused: one more may run at once."""
@@ -143,7 +141,7 @@ class RateLimiter:
         """
         self._count(sent, accepted_count)
         now = self._clock()
-        is_new = sent.number > self._last_before
+        is_new = sent.at > self._refused_at
         if is_new and not retry_after:
             longer = min(2 * self._backoff, LONGEST_BACKOFF)
             self._backoff = SHORTEST_WAIT if self._accepted else longer
@@ -183,7 +181,8 @@ class RateLimiter:
         if not self._saves and (accepted_count or not self._accepted):
             self._size = max(1, self._size // 2)
         self.calls = 1
-        self._began_at, self._accepted, self._last_before = now, 0, self._last_number
+        self._began_at = self._refused_at = now
+        self._accepted = 0
 
     def _pace(self) -> float:
         """Return the requests a second that may be sent now."""

@@ -260,17 +260,6 @@ def test_what_is_throttled_again_and_again_is_postponed(clock, store):
     assert "" == outcomes(store, clock, 1)[0]
 
 
-def test_nothing_is_sent_after_the_deadline(clock, store):
-    """What was not sent was not claimed."""
-    graph = ScriptedGraph(clock)
-    graph.send_seconds = 6.0
-
-    result = reprocess(graph, store, 60, seconds=10)
-
-    assert {"accepted": 40, "postponed": 20} == dict(result.counts)
-    assert [""] * 20 == outcomes(store, clock, 60)[40:]
-
-
 def test_a_slow_table_does_not_hold_up_graph(clock, store):
     """Outcomes are written beside the sending; those that wait meanwhile go in one write."""
     sizes, sent_all = [], threading.Event()
