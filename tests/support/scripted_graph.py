@@ -8,36 +8,27 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import graph
 from attempt_store import AttemptStore
 from attempts import Decision
 from deadline import Deadline
-from graph import (
-    Accepted,
-    GraphDenied,
-    GraphFailed,
-    GraphRefused,
-    GraphThrottled,
-    GraphTimeout,
-    Request,
-    RequestNotFound,
-)
 from table import InMemoryRows
 
 START = datetime(2026, 8, 20, 12, tzinfo=UTC)
 ID = str(uuid.UUID(int=1))
 FAILED_AT = START - timedelta(hours=1)
 
-SERVER_ERROR = GraphFailed("failing", status=500, code="UnknownError", outcome_unknown=True)
-SILENCE = GraphTimeout("silent", outcome_unknown=True)
-BUSY = GraphThrottled("busy", status=503, retry_after=4.0, outcome_unknown=True)
-WAIT = GraphThrottled("wait", status=429, retry_after=3.0)
-WAIT_LONG = GraphThrottled("wait", status=429, retry_after=300.0)
-REFUSED = GraphRefused("locked by an administrator", status=400, code="Locked")
-DENIED = GraphDenied("denied", status=403)
-NO_TOKEN = GraphDenied("the identity was refused a token")
-UNREACHABLE = GraphFailed("unreachable")
-WRONG_PATH = GraphFailed("No HTTP resource was found", status=404)
-NOT_FOUND = RequestNotFound("there is no such request", status=404, code="NotFound")
+SERVER_ERROR = graph.GraphFailed("failing", status=500, code="UnknownError", outcome_unknown=True)
+SILENCE = graph.GraphTimeout("silent", outcome_unknown=True)
+BUSY = graph.GraphThrottled("busy", status=503, retry_after=4.0, outcome_unknown=True)
+WAIT = graph.GraphThrottled("wait", status=429, retry_after=3.0)
+WAIT_LONG = graph.GraphThrottled("wait", status=429, retry_after=300.0)
+REFUSED = graph.GraphRefused("locked by an administrator", status=400, code="Locked")
+DENIED = graph.GraphDenied("denied", status=403)
+NO_TOKEN = graph.GraphDenied("the identity was refused a token")
+UNREACHABLE = graph.GraphFailed("unreachable")
+WRONG_PATH = graph.GraphFailed("No HTTP resource was found", status=404)
+NOT_FOUND = graph.RequestNotFound("there is no such request", status=404, code="NotFound")
 
 
 class Clock:
@@ -80,12 +71,12 @@ class ScriptedGraph:
         self.on_send()
         self.sent.append((self.clock.seconds, list(ids)))
         outcomes = [self.answers.pop(0) if self.answers else self.accepted() for _ in ids]
-        silent = any(isinstance(one, GraphTimeout) for one in outcomes)
+        silent = any(isinstance(one, graph.GraphTimeout) for one in outcomes)
         self.clock.sleep(left if silent else self.send_seconds)
         return outcomes
 
     def accepted(self):
-        return Accepted(self.clock.now(), "graph-request-id", "client-request-id")
+        return graph.Accepted(self.clock.now(), "graph-request-id", "client-request-id")
 
     def read_each(self, ids, deadline):
         self.reads += 1
@@ -97,7 +88,7 @@ class ScriptedGraph:
         """A Request that shows a state; one that has a time in it failed again then."""
         state, _, again = state.partition(" ")
         completed = self.clock.now() if again else self.completed_at
-        return Request(request_id, state, "userAdd", completed, read_at=self.clock.now())
+        return graph.Request(request_id, state, "userAdd", completed, read_at=self.clock.now())
 
     def read(self, request_id, deadline):
         (outcome,) = self.read_each([request_id], deadline)
