@@ -161,11 +161,10 @@ class Graph:
         """
         spelled = self._names
         states = [f"{spelled.state} eq '{state}'" for state in spelled.failed_states]
-        package = f"accessPackage/id eq '{access_package}' and " if access_package else ""
+        package, shapes = "", [f"$select=id,{spelled.state},requestType,{spelled.completed}"]
         if access_package:  # callers with catalog roles only must ask like this
+            package = f"accessPackage/id eq '{access_package}' and "
             shapes = ["$expand=accessPackage"]
-        else:
-            shapes = [f"$select=id,{spelled.state},requestType,{spelled.completed}"]
         if names:
             shapes.insert(0, "$expand=accessPackage,requestor")
         forms = []

@@ -14,7 +14,6 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-import requests
 from urllib3.exceptions import HTTPError
 
 from events import INFO, WARNING, event
@@ -32,12 +31,15 @@ from graph.outcome import (
     lower,
     read_body,
 )
+from graph.request import object_of
 from session import bounded_by
 from settings import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
+
+    import requests
 
     from deadline import Deadline
     from graph.tokens import Tokens
@@ -140,9 +142,8 @@ class Client:
         """Send calls one after the other; once Graph asks to wait, the rest is not sent."""
         outcomes: list[Outcome] = []
         for call in calls:
-            last = outcomes[-1] if outcomes else None
-            if isinstance(last, GraphThrottled):
-                outcomes.append(_not_sent(last))
+            if outcomes and isinstance(outcomes[-1], GraphThrottled):
+                outcomes.append(_not_sent(outcomes[-1]))
             else:
                 outcomes.append(self._exchange(call, token, deadline))
         return outcomes
@@ -162,11 +163,9 @@ class Client:
                 self._stop_batches(outer)
                 return self._one_by_one(calls, token, deadline)
             return [outer] * len(calls)
-        by_id = {
-            str(one.get("id")): one for one in outer.body["responses"] if isinstance(one, dict)
-        }
+        by_id = {str(one.get("id")): one for one in map(object_of, outer.body["responses"])}
         outcomes = [
-            self._item_outcome(by_id.get(str(n)), outer, call, ids[n])
+            self._item_outcome(by_id.get(str(n), {}), outer, call, ids[n])
             for n, call in enumerate(calls)
         ]
         if not self._batch_proven:
@@ -198,10 +197,10 @@ class Client:
             event(WARNING, "batch not accepted", graphStatus=reason.status, detail=reason.detail)
 
     def _item_outcome(
-        self, item: dict[str, Any] | None, outer: Answer, call: Call, client_request_id: str
+        self, item: dict[str, Any], outer: Answer, call: Call, client_request_id: str
     ) -> Outcome:
-        status = item.get("status") if item else None
-        if not item or not isinstance(status, int):
+        status = item.get("status")
+        if not isinstance(status, int):
             detail = "Graph's $batch answer lacks this request"
             return GraphFailed(detail, outcome_unknown=True, client_request_id=client_request_id)
         shared = {k: v for k, v in outer.headers.items() if k in {"date", "retry-after"}}
@@ -237,7 +236,7 @@ class Client:
                 ) as response,
             ):
                 content = read_body(response)
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        except (OSError, HTTPError, ValueError) as error:  # requests' errors are OSErrors
             return error_from(error, client_request_id)
         found = lower(dict(response.headers))
         return self._outcome(call, response.status_code, found, content, client_request_id)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
-from graph.request import FIRST_YEAR
+from graph.request import FIRST_YEAR, object_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,15 +103,10 @@ class RequestNotFound(GraphRefused):
 class GraphDenied(GraphError):
     """Graph or the managed identity denies the app.
 
-    `likely_cause`: permission, role scope, licence, token or identity.
+    `remedy`: what to grant or check, in one or two sentences.
     """
 
-    likely_cause = "identity"
-
-    @property
-    def remedy(self) -> str:
-        """What to grant or check, in one or two sentences."""
-        return REMEDIES[self.likely_cause]
+    remedy = REMEDIES["identity"]
 
 
 class GraphThrottled(GraphError):
@@ -170,9 +165,7 @@ def error_of(
 
     `roles`: the app roles in the token. `scoped`: the app is set up for catalog roles.
     """
-    status, body = answer.status, answer.body
-    found = body.get("error") if isinstance(body, dict) else None
-    found = found if isinstance(found, dict) else {}
+    status, found = answer.status, object_of(object_of(answer.body).get("error"))
     code = str(found.get("code") or "")[:100]
     detail = str(found.get("message") or f"Graph answered HTTP {status}")[:500]
     if 300 <= status < 400:
@@ -187,7 +180,7 @@ def error_of(
         outcome_unknown=not 300 <= status < 500,
     )
     if isinstance(error, GraphDenied):
-        error.likely_cause = likely_cause(status, code, roles, scoped=scoped)
+        error.remedy = REMEDIES[likely_cause(status, code, roles, scoped=scoped)]
     return error
 
 
@@ -209,8 +202,7 @@ def error_from(error: Exception, client_request_id: str) -> GraphError:
     """
     cause = error.args[0] if error.args else None  # urllib3's, which has the reason in it
     reason = getattr(cause, "reason", cause)
-    unsent = isinstance(reason, NewConnectionError)
-    unsent = unsent or isinstance(error, requests.ConnectTimeout | requests.exceptions.InvalidURL)
+    unsent = isinstance(reason, NewConnectionError) or isinstance(error, requests.ConnectTimeout)
     kind, detail = GraphFailed, "the connection to Graph broke before its answer came"
     if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
         kind, detail = GraphTimeout, "Graph gave no answer in time"
@@ -229,7 +221,7 @@ def read_body(response: requests.Response) -> object:
         return json.loads(response.content or b"null")
     except (ValueError, RecursionError):
         return response.content
-    except (requests.RequestException, OSError):
+    except OSError:  # requests' errors are of this kind
         if response.status_code < 300:
             raise
         return None  # an error is one whether or not its words came whole
@@ -237,9 +229,7 @@ def read_body(response: requests.Response) -> object:
 
 def lower(headers: object) -> dict[str, str]:
     """Return headers by lower-case names."""
-    if not isinstance(headers, dict):
-        return {}
-    return {str(name).lower(): str(value) for name, value in headers.items()}
+    return {str(name).lower(): str(value) for name, value in object_of(headers).items()}
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import RequestsTransport
@@ -33,8 +32,7 @@ RENEW = '{"access_token":{}}'
 REFUSED = frozenset({400, 401, 403})
 
 
-@dataclass(frozen=True, slots=True)
-class TokenClaims:
+class TokenClaims(NamedTuple):
     """What a token says: the identity's object id and app roles; None where it cannot be read."""
 
     object_id: str | None = None
@@ -48,8 +46,7 @@ class Tokens:
         self, settings: Settings, session: requests.Session, credential: TokenCredential | None
     ) -> None:
         """Prepare; nothing is asked for yet. `credential` stands in for the managed identity."""
-        self._scope = settings.token_scope
-        self._client_id = settings.azure_client_id
+        self._settings = settings
         self._session = session
         self._given = credential
         self._answered = threading.local()
@@ -67,7 +64,7 @@ class Tokens:
         claims = RENEW if renew else None
         try:
             with bounded_by(deadline):
-                token = self._credential.get_token(self._scope, claims=claims).token
+                token = self._credential.get_token(self._settings.token_scope, claims=claims).token
         except AzureError as error:
             # msal keeps a failed answer for a minute; a new credential has kept none.
             self._credential = self._given or self._managed_identity()
@@ -82,7 +79,7 @@ class Tokens:
         silence = {"connection_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS}
         transport = RequestsTransport(session=self._session, session_owner=False, **silence)
         return ManagedIdentityCredential(
-            client_id=self._client_id,
+            client_id=self._settings.azure_client_id,
             transport=transport,
             retry_total=0,  # client.py retries, within the caller's deadline
             raw_response_hook=self._keep_status,
@@ -106,11 +103,9 @@ def claims_of(token: str) -> TokenClaims:
     """Read a token's claims, unverified: they only help to word a remedy; Graph decides."""
     try:
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    except (IndexError, ValueError, RecursionError):
+        object_id, roles = claims.get("oid"), claims.get("roles") or []
+    except (AttributeError, IndexError, ValueError, RecursionError):
         return TokenClaims()
-    if not isinstance(claims, dict):
-        return TokenClaims()
-    object_id, roles = claims.get("oid"), claims.get("roles") or []
     return TokenClaims(
         object_id if isinstance(object_id, str) and is_guid(object_id) else None,
         tuple(str(role) for role in roles) if isinstance(roles, list) else None,

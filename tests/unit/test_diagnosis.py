@@ -7,6 +7,7 @@ from azure.core.exceptions import HttpResponseError
 
 import attempt_store
 import graph
+from graph.outcome import REMEDIES
 from reprocess_http import diagnosis
 from reprocess_http.diagnosis import READ, SEE_DOCUMENTS, WRITE
 from tests.support.http_calls import call
@@ -119,7 +120,7 @@ def test_what_a_token_cannot_tell_is_no_failure(look, roles, detail):
 
 
 FORBIDDEN = graph.GraphDenied("Insufficient privileges.", status=403, code="UnAuthorized")
-FORBIDDEN.likely_cause = "role scope"
+FORBIDDEN.remedy = REMEDIES["role scope"]
 DENIED = f"{FORBIDDEN.remedy} {SEE_DOCUMENTS}"
 
 

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from datetime import UTC, datetime
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,13 +21,17 @@ from tests.support.emulated_graph import SECRET, USER_ASSIGNED, WRITE, fresh
 OBJECT = "7999249e-249e-4999-9e24-99799e249979"
 
 
+def ask_at(monkeypatch, url):
+    monkeypatch.setenv("IDENTITY_ENDPOINT", url)
+    monkeypatch.setenv("IDENTITY_HEADER", SECRET)
+
+
 @pytest.fixture
 def emulated(monkeypatch):
     """The identity endpoint of App Service, emulated."""
     found = fresh()
     found.now = datetime.now(UTC)  # azure-identity goes by the real clock
-    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{found.url}/msi/token")
-    monkeypatch.setenv("IDENTITY_HEADER", SECRET)
+    ask_at(monkeypatch, f"{found.url}/msi/token")
     return found
 
 
@@ -57,6 +61,9 @@ def test_a_token_is_of_the_identity_that_is_set_and_is_kept(emulated, tokens, en
     assert first == one.get(Deadline(9))
 
 
+FAILED = "the managed identity's endpoint {}, so there is no token for Graph".format
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 410, 429, 500, 503])
 def test_a_refused_identity_is_denied_and_what_may_pass_has_failed(
     emulated, tokens, caplog, status
@@ -69,10 +76,7 @@ def test_a_refused_identity_is_denied_and_what_may_pass_has_failed(
     one = tokens()
     emulated.fault("token", "status", status=status, times=1)
 
-    expected = (
-        graph.GraphFailed,
-        f"the managed identity's endpoint answered HTTP {status}, so there is no token for Graph",
-    )
+    expected = graph.GraphFailed, FAILED(f"answered HTTP {status}")
     if status in {400, 401, 403}:
         expected = graph.GraphDenied, f"the managed identity was refused a token (HTTP {status})"
     with caplog.at_level("DEBUG"):
@@ -81,52 +85,42 @@ def test_a_refused_identity_is_denied_and_what_may_pass_has_failed(
     assert not [record for record in caplog.records if record.name.startswith(("azure", "urllib3"))]
 
 
-def test_an_endpoint_that_is_not_there_has_failed(monkeypatch, tokens):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}/")
-        monkeypatch.setenv("IDENTITY_HEADER", SECRET)
-
-        assert (
-            graph.GraphFailed,
-            "the managed identity's endpoint did not answer, so there is no token for Graph",
-        ) == failure(tokens())
-
-
-def test_a_silent_endpoint_ends_with_the_deadline(monkeypatch, tokens):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/")
-        monkeypatch.setenv("IDENTITY_HEADER", SECRET)
+@pytest.mark.parametrize(("listens", "seconds", "kind"), [
+    (False, 9.0, graph.GraphFailed),
+    (True, 0.2, graph.GraphTimeout),
+])  # fmt: skip
+def test_an_endpoint_that_does_not_answer_has_failed(monkeypatch, tokens, listens, seconds, kind):
+    """One that is silent by the deadline, one that is not there at once."""
+    with socket.socket() as endpoint:
+        endpoint.bind(("127.0.0.1", 0))
+        if listens:
+            endpoint.listen()
+        ask_at(monkeypatch, f"http://127.0.0.1:{endpoint.getsockname()[1]}/")
 
         began = time.monotonic()
-        assert graph.GraphTimeout is failure(tokens(), 0.2)[0]
+        assert (kind, FAILED("did not answer")) == failure(tokens(), seconds)
         assert time.monotonic() - began < 1
 
 
 def test_an_answer_without_a_token_has_failed(tokens):
     """azure-identity lets such answers escape as they come."""
+    credential = Mock(get_token=Mock(side_effect=KeyError("expires_on")))
 
-    def get_token(*_, **__):
-        raise KeyError("expires_on")
-
-    assert (
-        graph.GraphFailed,
-        "the managed identity's endpoint answered no usable token",
-    ) == failure(tokens(SimpleNamespace(get_token=get_token)))
+    expected = graph.GraphFailed, "the managed identity's endpoint answered no usable token"
+    assert expected == failure(tokens(credential))
 
 
-@pytest.mark.parametrize("length", range(4))
 @pytest.mark.parametrize(("claims", "expected"), [
     ({"oid": OBJECT, "roles": ["a"]}, TokenClaims(OBJECT, ("a",))),
     ({"oid": "x", "roles": "a"}, TokenClaims(None, None)),
     ({}, TokenClaims(None, ())),
 ])  # fmt: skip
-def test_claims_are_read_where_they_can_be(claims, expected, length):
-    """Parts of a token are base64 without padding."""
-    text = json.dumps(claims | {"x": "x" * length})
-    part = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-    assert expected == claims_of(f"x.{part}.x")
+def test_claims_are_read_where_they_can_be(claims, expected):
+    """Parts of a token are base64 without padding, of whatever length."""
+    for length in range(4):
+        text = json.dumps(claims | {"x": "x" * length}).encode()
+        part = base64.urlsafe_b64encode(text).decode().rstrip("=")
+        assert expected == claims_of(f"x.{part}.x")
 
 
 @pytest.mark.parametrize("token", ["", "x", "x.y", "x.!.z", "x.W10.z", "x.bm8.z", f"x.{'W1tb' * 9999}.z"])  # fmt: skip

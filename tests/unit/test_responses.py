@@ -11,12 +11,13 @@ import pytest
 
 import graph
 import reprocess_http
+from graph.outcome import REMEDIES
 from reprocess_http.responses import PROBLEMS, Answer, Problem, own_address, to_problem
 from settings import SettingsError
 
 HTTP = Path(reprocess_http.__file__).parent
 DENIED = graph.GraphDenied("Insufficient privileges.", status=403, code="Forbidden")
-DENIED.likely_cause = "role scope"
+DENIED.remedy = REMEDIES["role scope"]
 PAGE = (HTTP.parent / "docs" / "problems.md").read_text()
 
 
