@@ -10,18 +10,17 @@ repeats nothing of a secret.
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
+
+from azure.data.tables import TableClient
 
 from schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_LENGTH = 500  # characters of a text that has a pattern
 MIN_SECRET_BYTES, MAX_STANDARD_BYTES = 24, 64  # of a key, by Standard Webhooks' specification
-MAX_SECRETS = 10  # with each of which a webhook's signature is compared
 MAX_GUIDS = 1000
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Without user, fragment, backslash, blank or control character, about which readers of addresses
@@ -29,6 +28,7 @@ _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ADDRESS = re.compile(
     r"(https?)://([A-Za-z0-9][A-Za-z0-9._-]*|\[::1\])(?::0*([1-9][0-9]{0,4}))?((?:[/?][!\"$-\[\]-~]*)?)"
 )
+_LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 # The hosts of the public clouds, also of accounts with DNS zones (acc.z00.table.storage.azure.net)
 # and by their other names (acc-secondary, acc-microsoftrouting).
 _STORAGE = re.compile(
@@ -71,7 +71,7 @@ def pattern(regex: str, should_be: str) -> Callable[[str], str]:
     """Read a text that fits a pattern."""
 
     def parse(text: str) -> str:
-        if not text or (len(text) <= MAX_LENGTH and re.fullmatch(regex, text)):
+        if not text or re.fullmatch(regex, text):
             return text
         raise ValueError(should_be)
 
@@ -137,8 +137,6 @@ def webhook_secrets(text: str) -> tuple[str, ...]:
             f"{MIN_SECRET_BYTES} to {MAX_STANDARD_BYTES} bytes; what is wrong is secret "
             + ", ".join(wrong)
         )
-    if len(secrets) > MAX_SECRETS:
-        raise ValueError(f"at most {MAX_SECRETS} secrets")
     return tuple(dict.fromkeys(secrets))
 
 
@@ -162,22 +160,16 @@ def webhook_key(text: str) -> bytes | None:
 
 
 def connection_string(text: str) -> str:
-    """Read a storage account's connection string that the table's client takes.
-
-    That is one with a key or a signature, in which nothing is empty and nothing is there twice.
-    """
-    pairs = [part.partition("=") for part in text.rstrip(";").split(";")]
-    names = {name.lower() for name, _, _ in pairs}
-    can_sign = {"accountname", "accountkey"} <= names or (
-        "sharedaccesssignature" in names and bool(names & {"tableendpoint", "accountname"})
-    )
-    is_whole = len(names) == len(pairs) and all(name and value for name, _, value in pairs)
-    if not text or text.lower() == "usedevelopmentstorage=true" or (can_sign and is_whole):
-        return text
-    raise ValueError(
-        "a storage account's connection string, whole and with its key, or unset with "
-        "AzureWebJobsStorage__accountName in its place"
-    )
+    """Read a storage account's connection string that the table's client takes."""
+    try:
+        if text:
+            TableClient.from_connection_string(text, "any")
+    except Exception:  # in many forms, whose words may contain the key
+        raise ValueError(
+            "a storage account's connection string, whole and with its key, or unset with "
+            "AzureWebJobsStorage__accountName in its place"
+        ) from None
+    return text
 
 
 class _Address(NamedTuple):
@@ -193,12 +185,7 @@ def _address(text: str) -> _Address | None:
     found = _ADDRESS.fullmatch(text)
     if not found or int(found[3] or "1") > 65535:
         return None
-    host = found[2].lower().strip("[]")
-    try:
-        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    return _Address(found[1], is_local, found[4])
+    return _Address(found[1], found[2].lower() in _LOCAL, found[4])
 
 
 def loopback_endpoint(text: str) -> str | None:

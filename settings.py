@@ -91,12 +91,10 @@ class SettingSpec(NamedTuple):
         try:
             return self.parse(text or self.default)
         except ValueError as error:
-            shown = "" if self.secret else f"is {self._shown(text)!r} but "
+            # The query of a storage address may be a signature.
+            safe = text.partition("?")[0] if self.name.startswith(_STORAGE) else text
+            shown = "" if self.secret else f"is {safe[:_SHOWN]!r} but "
             raise ValueError(f"{self.name} {shown}should be {error}") from None
-
-    def _shown(self, text: str) -> str:
-        """Return a text as it may be shown: the query of a storage address may be a signature."""
-        return (text.partition("?")[0] if self.name.startswith(_STORAGE) else text)[:_SHOWN]
 
 
 def _setting[T](

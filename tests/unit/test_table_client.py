@@ -19,7 +19,7 @@ from azure.core.exceptions import AzureError
 from attempts import Change, blank
 from deadline import Deadline
 from emulator.identity import Identity
-from settings import SettingsError, load
+from settings import load
 from table import Table
 from table_client import asking, new_client, what_to_do
 from tests.support.proxy import Proxy
@@ -93,24 +93,6 @@ def test_the_identity_is_the_storages_own(azurite, by_identity, identity, monkey
     assert [written] == table.read_all(END)
     assert [client_id] == [query.get("client_id") for query in identity.asked]
     assert "https://storage.azure.com" == identity.asked[0]["resource"]
-
-
-@pytest.mark.parametrize("connection", [
-    "TableEndpoint=https:/acc.example;SharedAccessSignature=hunter2",
-    "TableSecondaryEndpoint=https://acc.example;AccountName=acc;AccountKey=hunter2",
-    "DefaultEndpointsProtocol=https[];EndpointSuffix=x;AccountName=acc;AccountKey=hunter2",
-])  # fmt: skip
-def test_a_connection_string_without_an_address_is_a_wrong_setting(connection):
-    """By its name, and without anything of what it says."""
-    settings = load({"AzureWebJobsStorage": connection})
-
-    with pytest.raises(SettingsError) as caught:
-        new_client(settings)
-
-    assert ["AzureWebJobsStorage names no table service that has an address"] == (
-        caught.value.problems
-    )
-    assert caught.value.__suppress_context__
 
 
 # -- errors --
