@@ -28,18 +28,12 @@ LONG = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
 OID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 
-def failed_request(
-    state: str = "deliveryFailed", at: datetime | None = NOW, **more: Any
-) -> Request:
+def failed_request(state: str = "deliveryFailed", at: Any = NOW, **more: Any) -> Request:
     return Request(ID, state, "userAdd", at, **more)
 
 
 def request(
-    query: str = "",
-    body: bytes = b"",
-    request_id: str = ID,
-    path: str = "/api/x",
-    **headers: str,
+    query: str = "", body: bytes = b"", request_id: str = ID, path: str = "/api/x", **headers: str
 ) -> func.HttpRequest:
     """A call as the worker hands it on; `query` as it stands in the URL."""
     return func.HttpRequest(

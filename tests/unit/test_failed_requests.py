@@ -8,9 +8,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.core.exceptions import ServiceRequestError
 
 import attempt_store
 import graph
@@ -36,7 +37,6 @@ ALWAYS = {
     "dryRun": False,
     "portalUrl": "https://portal.azure.com/#view/Microsoft_AAD_ERM/DashboardBlade/~/elmEntitlement",
 }
-REFUSAL = Entry(NOW - HOUR, "a caller", Outcome.REFUSED, "Locked (HTTP 400 Locked)")
 COUNTS = dict.fromkeys(["due", "cooling", "exhausted", "expired", "excluded"], 0)
 FORBIDDEN = graph.GraphDenied("No role here", status=403, code="Forbidden")
 REFUSED = graph.GraphRefused("No such filter", status=400, code="Bad", graph_request_id="g")
@@ -148,17 +148,11 @@ def test_the_answer_when_nothing_fails_and_no_sweep_ever_ran(app):
     assert {**now, "causes": [], "lastSweep": None, **ALWAYS} == app({}).get().body
 
 
-@pytest.mark.parametrize(("schedule", "ago", "overdue"), [
-    ("0 */15 * * * *", 45, False),
-    ("0 */15 * * * *", 46, True),
-    ("0 0 * * * *", 59, False),
-    ("0 0 0 * * *", 9 * 60, False),
-    ("0 0 0 * * *", 11 * 60, True),
-])  # fmt: skip
-def test_a_sweep_is_overdue_a_quarter_of_an_hour_after_its_budget(app, schedule, ago, overdue):
-    """Counted from the one that was due after the last one."""
-    app = app({}, SWEEP_SCHEDULE=schedule)
-    app.store.keep_report({}, NOW - ago * timedelta(minutes=1), Deadline(9))
+@pytest.mark.parametrize(("budget", "overdue"), [("1500", False), ("1499", True)])
+def test_a_sweep_is_overdue_a_quarter_of_an_hour_after_its_budget(app, budget, overdue):
+    """Counted from the one that was due after the last one: here from 9:20, and it is 10:00."""
+    app = app({}, SWEEP_SCHEDULE="0 20 * * * *", SWEEP_BUDGET_SECONDS=budget)
+    app.store.keep_report({}, NOW - HOUR, Deadline(9))
 
     assert overdue is app.get().body["sweepOverdue"]
 
@@ -176,21 +170,20 @@ def test_requests_have_causes_and_histories(app):
     people = [failed(n, requestor_id=f"p{n}", access_package_name="Sales") for n in (1, 2, 3)]
     app = app({None: people})
     refused = AttemptRecord(name_of(2), outcome=Outcome.REFUSED, last_attempt_at=NOW - HOUR)
-    app.rows.write([Change(refused, REFUSAL)], Deadline(9))
+    words = "Locked (HTTP 400 Locked)"
+    entry = Entry(NOW - HOUR, "a caller", Outcome.REFUSED, words)
+    app.rows.write([Change(refused, entry)], Deadline(9))
 
     body = app.get().body
-    package, words = body["causes"]
-    asked = app.get(f"cause={package['causeId']}").body
+    asked = app.get(f"cause={body['causes'][0]['causeId']}").body
 
-    assert (("package", 2, "Sales"), ("graph", 1, REFUSAL.words)) == tuple(
-        (one["kind"], one["count"], one["cause"]) for one in (package, words)
-    )
+    assert [("package", 2, "Sales"), ("graph", 1, words)] == [
+        (one["kind"], one["count"], one["cause"]) for one in body["causes"]
+    ]
     assert [name_of(1), name_of(3)] == sorted(one["requestId"] for one in asked["value"])
     assert body["causes"] == asked["causes"]
-    entry = {
-        "at": "2026-11-24T09:00:00Z", "by": "a caller", "outcome": "refused",
-        "words": REFUSAL.words,
-    }  # fmt: skip
+    at = "2026-11-24T09:00:00Z"
+    entry = {"at": at, "by": "a caller", "outcome": "refused", "words": words}
     histories = {one["requestId"]: one["history"] for one in body["value"]}
     assert {name_of(1): [], name_of(2): [entry], name_of(3): []} == histories
 
@@ -215,31 +208,24 @@ def test_the_same_as_csv(app):
         row["requestId"]: row["requestorName"] for row in found
     }
     file = 'attachment; filename="failed-requests-2026-11-24T1000Z.csv"'
-    assert {
-        "x-list-complete": "true",
-        "content-disposition": file,
-    }.items() <= answer.headers.items()
+    headers = {"x-list-complete": "true", "content-disposition": file}
+    assert headers.items() <= answer.headers.items()
     assert (200, "text/csv", 2) == (answer.status, answer.type, answer.lines[0]["count"])
 
 
 @pytest.mark.parametrize(("accept", "kind"), [
     ("", "json"), ("*/*", "json"), ("Text/CSV", "csv"), ("image/png", "json"), (",,;;q=1,/", "json"),
     ("text/csv, application/json", "json"), ("text/csv, application/json;q=0.9", "csv"),
-    ("text/csv, */*", "csv"), ("text/csv;q=0.5, */*;q=0.8", "json"), ("text/csv;q=nan", "json"),
-    ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "json"),
-    ("application/json, text/plain, */*", "json"), ("application/json;q=0, */*", "csv"),
 ])  # fmt: skip
 def test_the_form_that_a_caller_prefers(app, accept, kind):
-    """By weight, then by how exactly it is named, then JSON; also where none is acceptable."""
+    """By weight, then JSON; also where none is acceptable."""
     assert app({}).get(accept=accept).type.endswith(kind)
 
 
-@pytest.mark.parametrize("query", ["plan=dew", "plan=", "limit", "type=foo", "type=a&type=b"])
-def test_a_wrong_query_calls_nothing(app, query):
-    """400."""
+def test_a_wrong_query_calls_nothing(app):
     app = app({})
 
-    assert (400, []) == (app.get(query).status, app.graph.listed)
+    assert (400, []) == (app.get("plan=dew").status, app.graph.listed)
 
 
 # -- one list for all --
@@ -317,10 +303,8 @@ def test_a_list_that_breaks_off_gives_what_was_read(app):
 
 @pytest.mark.parametrize(("error", "status", "problem"), [
     (FORBIDDEN, 502, "graph-denied"),
-    (REFUSED, 502, "graph-failed"),
     (graph.RequestNotFound("Gone", status=404, code="Gone"), 502, "graph-failed"),
     (graph.GraphFailed("No HTTP resource was found", status=404), 502, "graph-failed"),
-    (graph.GraphThrottled("Wait", status=429, retry_after=3600.0), 503, "throttled"),
     (graph.GraphTimeout("Silence"), 504, "graph-timeout"),
 ])  # fmt: skip
 def test_a_list_of_which_nothing_was_read_is_a_problem(app, error, status, problem):
@@ -386,15 +370,11 @@ def test_a_deferred_request_that_cannot_be_read_leaves_the_list_incomplete(app):
 
 
 @pytest.mark.parametrize("method", ["read_all", "last_report"])
-@pytest.mark.parametrize("error", [ServiceRequestError("x"), HttpResponseError("x")])
-def test_a_table_that_cannot_be_read_is_a_problem(app, monkeypatch, method, error):
+def test_a_table_that_cannot_be_read_is_a_problem(app, monkeypatch, method):
     """It is not known what is planned; Graph is not asked, and the answer says what to do."""
-    app = app({})
+    app, error = app({}), ServiceRequestError("x")
+    monkeypatch.setattr(app.store, method, Mock(side_effect=error))
 
-    def unreadable(*_, **__):
-        raise error
-
-    monkeypatch.setattr(app.store, method, unreadable)
     body = app.get().body
 
     assert ("urn:redeliver:problem:attempts-unreadable", 502) == (body["type"], body["status"])
