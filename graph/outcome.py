@@ -158,9 +158,7 @@ class Answer:
 type Outcome = Answer | GraphError  # an Answer is a 2xx here
 
 
-def error_of(
-    answer: Answer, now: datetime, roles: Sequence[str] = (), *, scoped: bool = False
-) -> GraphError:
+def error_of(answer: Answer, now: datetime, roles: Sequence[str], *, scoped: bool) -> GraphError:
     """Return the error that a status other than 2xx means, with Graph's own code and message.
 
     `roles`: the app roles in the token. `scoped`: the app is set up for catalog roles.
@@ -201,7 +199,7 @@ def error_from(error: Exception, client_request_id: str) -> GraphError:
     What fails while connecting is a NewConnectionError or a ConnectTimeout (session.py).
     """
     cause = error.args[0] if error.args else None  # urllib3's, which has the reason in it
-    reason = getattr(cause, "reason", cause)
+    reason = getattr(cause, "reason", None)
     unsent = isinstance(reason, NewConnectionError) or isinstance(error, requests.ConnectTimeout)
     kind, detail = GraphFailed, "the connection to Graph broke before its answer came"
     if isinstance(error, requests.Timeout) or isinstance(cause, ReadTimeoutError):
