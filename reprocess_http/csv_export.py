@@ -27,13 +27,11 @@ def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> byte
 
     A lone surrogate, which no encoding has, becomes a `?`.
     """
-    written = io.BytesIO()
-    with io.TextIOWrapper(written, ENCODING, errors="replace", newline="") as text:
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-        text.flush()
-        return written.getvalue()
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue().encode(ENCODING, errors="replace")
 
 
 def _cell(value: object) -> object:

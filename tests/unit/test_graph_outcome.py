@@ -148,32 +148,25 @@ def test_an_http_date_is_a_time_of_any_zone_that_can_be_right():
 def test_an_error_is_told_in_a_sentence_and_in_a_log_line():
     """What is not known is left out of the one, and None in the other."""
     ids = {"graph_request_id": "g-1", "client_request_id": "c-1"}
-    known = graph.GraphRefused("No.", status=400, code="C", **ids)
-    unknown = graph.GraphFailed("gone")
+    known = REFUSED("No.", status=400, code="C", **ids)
+    errors = [known, FAILED("No.", status=500), FAILED("gone")]
 
-    assert ["No (HTTP 400 C)", "gone", "No (HTTP 500)"] == [
-        known.summary,
-        unknown.summary,
-        graph.GraphFailed("No.", status=500).summary,
-    ]
+    assert ["No (HTTP 400 C)", "No (HTTP 500)", "gone"] == [one.summary for one in errors]
     names = ("graphStatus", "graphErrorCode", "detail", "graphRequestId", "clientRequestId")
-    assert [
-        dict(zip(names, (400, "C", "No.", "g-1", "c-1"), strict=True)),
-        dict(zip(names, (None, None, "gone", None, None), strict=True)),
-    ] == [known.fields(), unknown.fields()]
+    values = [(400, "C", "No.", "g-1", "c-1"), (500, None, "No.", None, None)]
+    assert [dict(zip(names, one, strict=True)) for one in values] == [
+        one.fields() for one in errors[:2]
+    ]
     assert "No." == str(known)
 
 
-@pytest.mark.parametrize(
-    ("status", "outcome_unknown", "never_sent"),
-    [(None, False, True), (None, True, False), (400, False, False), (503, True, False)],
-)
+@pytest.mark.parametrize(("status", "unknown", "never_sent"), [
+    (None, False, True), (None, True, False), (400, False, False), (503, True, False),
+])  # fmt: skip
 def test_a_call_was_never_sent_when_graph_did_not_answer_and_cannot_have_acted(
-    status, outcome_unknown, never_sent
+    status, unknown, never_sent
 ):
-    error = graph.GraphFailed("x", status=status, outcome_unknown=outcome_unknown)
-
-    assert never_sent is error.never_sent
+    assert never_sent is FAILED("x", status=status, outcome_unknown=unknown).never_sent
 
 
 @pytest.mark.parametrize(("status", "code", "roles", "scoped", "cause"), [

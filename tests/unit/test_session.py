@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import socketserver
 import ssl
 import threading
 import time
@@ -36,38 +37,29 @@ def certificate(tmp_path_factory):
 
 @contextlib.contextmanager
 def serving(serve, certificate=None):
-    """Run `serve(connection, ended)` for each connection; yield the address."""
-    ended = threading.Event()
-    listening = socket.create_server(("127.0.0.1", 0))
+    """Run `serve(connection, ended)` for each connection; yield the address.
+
+    It waits at the end until every connection is closed.
+    """
+    ended, context = threading.Event(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
 
-    def wrapped(connection):
-        return context.wrap_socket(connection, True) if certificate else connection
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with contextlib.suppress(OSError):
+                plain = self.request
+                with context.wrap_socket(plain, True) if certificate else plain as connection:
+                    serve(connection, ended)
 
-    def one(connection):
-        with contextlib.suppress(OSError), connection, wrapped(connection) as talking:
-            serve(talking, ended)
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                threads.append(threading.Thread(target=one, args=(listening.accept()[0],)))
-                threads[-1].start()
-
-    threads = [threading.Thread(target=accept)]
-    threads[0].start()
-    scheme = "https" if certificate else "http"
-    try:
-        yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/x"
-    finally:
-        ended.set()
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        for thread in threads:
-            thread.join(5)
-        assert not any(thread.is_alive() for thread in threads), "a connection was left open"
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        scheme = "https" if certificate else "http"
+        try:
+            yield f"{scheme}://127.0.0.1:{server.server_address[1]}/x"
+        finally:
+            ended.set()
+            server.shutdown()
 
 
 def silent(connection, ended):
