@@ -45,9 +45,7 @@ REMOVALS = {"adminRemove": 3, "userRemove": 2, "systemRemove": 2}
 STATUSES = (
     "Group is read-only",
     "User '{mail}' not found in https://contoso.sharepoint.com/sites/{number}",
-    None,
-    None,
-    None,
+    *[None] * 3,
 )
 REFUSAL = "The service is still retrying this request."
 SETTINGS = {
@@ -129,13 +127,9 @@ def _record(
     count = 20 if random.random() < 0.05 else min(19, 1 + int(hours / 24) + random.randrange(3))
     cooldown = timedelta(hours=min(24, 2 ** (count - 1)))
     # Half of those that cool down were tried by the last sweep, some are due again.
-    last = random.choice(
-        (
-            swept_at,
-            now - cooldown * random.uniform(0.2, 0.9),
-            now - cooldown * random.uniform(1.21, 1.9),
-        )
-    )
+    cooling = now - cooldown * random.uniform(0.2, 0.9)
+    due_again = now - cooldown * random.uniform(1.21, 1.9)
+    last = random.choice((swept_at, cooling, due_again))
     at = max(last, failed + timedelta(minutes=20))
     is_refused = random.random() < 0.4
     return AttemptRecord(

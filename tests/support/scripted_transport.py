@@ -71,12 +71,11 @@ class Credential:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.roles: list[str] = []
-        self.claims: Any = None
 
     def get_token(self, scope: str, **options: str) -> SimpleNamespace:
         self.asked.append((scope, options))
-        claims = {"roles": self.roles} if self.claims is None else self.claims
-        payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+        claims = json.dumps({"roles": self.roles}).encode()
+        payload = base64.urlsafe_b64encode(claims).decode().rstrip("=")
         return SimpleNamespace(token=f"token-{len(self.asked)}.{payload}.x")
 
 
