@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MIN_SECRET_BYTES, MAX_STANDARD_BYTES = 24, 64  # of a key, by Standard Webhooks' specification
+MIN_LINK_BYTES = 32  # RFC 2104 discourages keys shorter than the hash
 MAX_GUIDS = 1000
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Without user, fragment, backslash, blank or control character, about which readers of addresses
@@ -116,15 +117,11 @@ def guids(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ids))
 
 
-def secret(least: int) -> Callable[[str], str]:
-    """Read one secret of at least so many bytes; empty when it is unset."""
-
-    def parse(text: str) -> str:
-        if text and _size(text) < least:
-            raise ValueError(f"at least {least} bytes long")
-        return text
-
-    return parse
+def link_secret(text: str) -> str:
+    """Read the one secret that signs links; empty when it is unset."""
+    if text and _size(text) < MIN_LINK_BYTES:
+        raise ValueError(f"at least {MIN_LINK_BYTES} bytes long")
+    return text
 
 
 def webhook_secrets(text: str) -> tuple[str, ...]:

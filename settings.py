@@ -137,10 +137,9 @@ class Settings:
     http_budget_seconds: int = _setting(types.integer(1, 200), "60")
     #: what pollers are told to wait
     status_retry_after_seconds: int = _setting(types.integer(1, 3600), "30")
-    # RFC 2104 discourages keys shorter than the hash.
     #: at least 32 bytes; signs the status links of 202 answers, so that callers can poll without
     #: credentials of their own
-    status_link_secret: str = _setting(types.secret(32), secret=True)
+    status_link_secret: str = _setting(types.link_secret, secret=True)
     #: how long such a link works
     status_link_hours: int = _setting(types.integer(1, 720), "24")
     #: NCRONTAB, UTC

@@ -72,7 +72,6 @@ def test_the_status_text_is_graphs_last_word(history, told):
     ("delivered", False, True),
     ("Denied", False, True),
     ("canceled", False, True),
-    ("delivering", False, False),
     ("aStateOfTomorrow", False, False),
 ])  # fmt: skip
 def test_what_a_state_means(state, failed, ended):
@@ -83,7 +82,6 @@ def test_what_a_state_means(state, failed, ended):
 
 
 @pytest.mark.parametrize(("state", "completed", "since", "changed", "accepted"), [
-    ("delivering", NOW, NOW, True, True),
     ("delivered", NOW - timedelta(days=1), NOW, True, True),
     ("aStateOfTomorrow", None, None, True, True),
     ("pendingApproval", NOW, NOW, True, False),
@@ -130,7 +128,6 @@ def test_what_is_a_time(text, at):
     "2026-13-20T12:00:00Z",
     "2026-08-20T12:00:00",
     7,
-    None,
 ])  # fmt: skip
 def test_what_is_no_time(text):
     """Microsoft's services write the first and the last years for none and never.

@@ -44,12 +44,12 @@ def error(parse, text):
     (types.loopback_endpoint, "http://localhost:3/", "http://localhost:3"),
     (types.loopback_endpoint, "", None),
     # These stay as they are.
-    *((one, "", "") for one in (choice, text_of_as, types.secret(4), types.connection_string, types.url)),
+    *((one, "", "") for one in (choice, text_of_as, types.link_secret, types.connection_string, types.url)),
     *((types.url, one, one) for one in ("https://example.org", FLOW, "http://localhost:8080/?x=@")),
     *((one, text, text) for one, text in (
         (text_of_as, "aa"), (types.app_role, "x" * 120), (types.json_pointer, "/a/0/~0~1/"),
         (types.ncrontab, "0  0 8-18/2 * JAN MON,FRI"), (types.table_name, "Attempts2"),
-        (types.storage_account, "acc1"), (types.secret(4), "é" * 2))),
+        (types.storage_account, "acc1"), (types.link_secret, "é" * 16))),
     *((types.blob_service, f"https://acc1.blob.{one}/", f"https://acc1.table.{one}") for one in CLOUDS),
 ])  # fmt: skip
 def test_what_is_right_is_read(parse, text, value):
@@ -71,7 +71,7 @@ def test_what_is_right_is_read(parse, text, value):
     (types.storage_account, ["acc1.evil.example/", "Acc1", "ac", "a" * 25], "a storage account's name, 3 to 24 small letters and digits"),
     (types.guid, [ID + "0", f"{ID},{OTHER}"], "a GUID"),
     (types.guids, ["Sales", f"{ID},", f"{ID};{OTHER}", ",".join([ID] * 1001)], "GUIDs, comma separated, at most 1000"),
-    (types.secret(32), ["x" * 31, "é" * 15], "at least 32 bytes long"),
+    (types.link_secret, ["x" * 31, "é" * 15], "at least 32 bytes long"),
     (types.webhook_secrets, [f"{PLAIN},hunter2", f"{PLAIN},", f"{PLAIN},whsec_c2hvcnQ=", f"{PLAIN},\udc80" + "x" * 22],
      "secrets of at least 24 bytes each, or whsec_ and the base64 of 24 to 64 bytes; what is wrong is secret 2"),
     (types.webhook_secrets, [f"hunter2,{PLAIN},hunter3"],
