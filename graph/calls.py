@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import settings as app_settings
 from graph.client import Call, Client
-from graph.outcome import Answer, GraphError, GraphRefused
+from graph.outcome import Answer, GraphError, GraphRefused, Outcome
 from graph.request import NAMES, Request, request_from
-from graph.tokens import Tokens
+from graph.tokens import TokenClaims, Tokens
 from session import new_session
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from deadline import Deadline
-    from graph.outcome import Outcome
-    from graph.tokens import TokenClaims
-    from settings import Settings
 
 PAGE_SIZE = 500  # requests asked for in one page; whether Graph honours it is not published
 TOP = f"&$top={PAGE_SIZE}"
@@ -53,7 +50,7 @@ class Graph:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what can be passed in
         self,
-        settings: Settings,
+        settings: app_settings.Settings,
         credential: TokenCredential | None = None,
         session: requests.Session | None = None,
         sleep: Callable[[float], None] = time.sleep,

@@ -33,7 +33,7 @@ from graph.outcome import (
 )
 from graph.request import object_of
 from session import bounded_by
-from settings import new_id
+from settings import Settings, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from deadline import Deadline
     from graph.tokens import Tokens
-    from settings import Settings
 
 SEND_SECONDS = 30.0  # longest `send`: token, repeat with a new token, single calls for a batch
 ATTEMPTS = 5  # of a GET that fails; one that is throttled goes on while there is time

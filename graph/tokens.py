@@ -16,14 +16,13 @@ from azure.identity import ManagedIdentityCredential
 
 from graph.outcome import GraphDenied, GraphError, GraphFailed, GraphTimeout
 from session import bounded_by
-from settings import is_guid
+from settings import Settings, is_guid
 
 if TYPE_CHECKING:
     import requests
     from azure.core.credentials import TokenCredential
 
     from deadline import Deadline
-    from settings import Settings
 
 SILENCE_SECONDS = 5.0  # without a byte from the identity endpoint
 # Asking for any claim makes azure-identity pass over its cached token.

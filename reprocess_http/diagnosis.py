@@ -17,7 +17,7 @@ import settings as app_settings
 from deadline import Deadline
 from events import ERROR, event
 from planning.listing import list_failed
-from reprocess_http.handler import Route, by_key
+from reprocess_http.handler import Call, Route, by_key
 from reprocess_http.parameters import Parameters
 from reprocess_http.responses import Answer, sentence
 from settings import SettingsError
@@ -25,8 +25,6 @@ from version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from reprocess_http.handler import Call
 
 type Finding = tuple[str, str]  # what was seen, and what to do about it: "" where all is well
 

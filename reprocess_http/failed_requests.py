@@ -23,14 +23,14 @@ import graph
 import settings as app_settings
 from attempts import blank
 from deadline import Deadline
-from graph import GraphRefused, GraphThrottled, Request, RequestNotFound
+from graph import Graph, GraphRefused, GraphThrottled, Request, RequestNotFound
 from planning import view
 from planning.causes import Causes
 from planning.listing import ListFailure, list_failed
 from planning.plan import PlanStatus
 from reprocess_http.csv_export import to_csv
-from reprocess_http.handler import Route, by_key
-from reprocess_http.list_query import query_of
+from reprocess_http.handler import Call, Route, by_key
+from reprocess_http.list_query import Query, query_of
 from reprocess_http.responses import Answer, Problem, drop_none, sentence, to_json, to_problem
 from schedule import next_sweep_at
 
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from attempt_store import AttemptStore
-    from graph import Graph
-    from reprocess_http.handler import Call
-    from reprocess_http.list_query import Query
     from settings import Settings
 
 CACHE_SECONDS = 30.0

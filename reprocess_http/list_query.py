@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from planning.plan import PlanStatus
-from planning.view import sort_key
+from planning.view import FailureView, sort_key
 from reprocess_http.parameters import Parameters
 from reprocess_http.responses import Problem
 from settings import is_guid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from planning.view import FailureView
 
 PAGING = ("limit", "after")
 DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
