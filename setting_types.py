@@ -148,7 +148,7 @@ def webhook_key(text: str) -> bytes | None:
 
     Padding may be missing, as the reference library allows.
     """
-    encoded = text.removeprefix("whsec_").rstrip("=")
+    encoded = text.removeprefix("whsec_")
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except ValueError:

@@ -267,8 +267,11 @@ def test_a_caller_waits_for_anothers_list_until_its_own_deadline():
     cache = ListCache(lambda: 0.0)
 
     def slow():
-        with pytest.raises(Problem, match="Another call's list has not ended in time"):
+        with pytest.raises(
+            Problem, match=r"^Another call's list has not ended in time.$"
+        ) as caught:
             cache.get(Deadline(0), lambda: 2)
+        assert "graph-timeout" == caught.value.name
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -301,17 +304,17 @@ def test_a_list_that_breaks_off_gives_what_was_read(app):
     assert "2026-11-24T1000Z-incomplete.csv" in sheet.headers["content-disposition"]
 
 
-@pytest.mark.parametrize(("error", "status", "problem"), [
-    (FORBIDDEN, 502, "graph-denied"),
-    (graph.RequestNotFound("Gone", status=404, code="Gone"), 502, "graph-failed"),
-    (graph.GraphFailed("No HTTP resource was found", status=404), 502, "graph-failed"),
-    (graph.GraphTimeout("Silence"), 504, "graph-timeout"),
+@pytest.mark.parametrize(("error", "problem", "says"), [
+    (graph.RequestNotFound("Gone", status=404, code="Gone"), "graph-failed", "Graph refuses the list: Gone (HTTP 404 Gone). "),
+    (graph.GraphFailed("No path", status=404), "graph-failed", "Graph refuses the list: No path (HTTP 404). "),
+    (graph.GraphTimeout("Silence"), "graph-timeout", "Silence."),
 ])  # fmt: skip
-def test_a_list_of_which_nothing_was_read_is_a_problem(app, error, status, problem):
+def test_a_list_of_which_nothing_was_read_is_a_problem(app, error, problem, says):
     """An empty list would say that all is well."""
-    answer = app({None: [error]}).get()
+    body = app({None: [error]}).get().body
 
-    assert (status, f"urn:redeliver:problem:{problem}") == (answer.status, answer.body["type"])
+    assert f"urn:redeliver:problem:{problem}" == body["type"]
+    assert body["detail"].startswith(says)
 
 
 def test_an_access_package_that_cannot_be_listed_is_named(app):
@@ -356,14 +359,18 @@ def test_deferred_requests_that_no_list_contains_are_shown(app):
     assert [name_of(1), name_of(2), name_of(4)] == sorted(app.graph.read)
 
 
-def test_a_deferred_request_that_cannot_be_read_leaves_the_list_incomplete(app):
-    """It may be one that failed."""
-    app = app({None: [failed(2)]})
-    app.keep(1, 1, HOUR, deferred_at=NOW)
-    app.graph.shows = {name_of(1): graph.GraphTimeout("Silence")}
+def test_deferred_requests_that_cannot_be_read_leave_the_list_incomplete(app):
+    """Any may be one that failed. Once Graph asks to wait, no more are read."""
+    app = app({None: [failed(99)]})
+    for number in range(25):
+        app.keep(number, 1, HOUR, deferred_at=NOW)
+        app.graph.shows[name_of(number)] = graph.GraphThrottled("Wait", status=429)
 
     body = app.get().body
-    assert (False, "Silence.", 1) == (body["listComplete"], body["detail"], len(body["value"]))
+    assert (False, "Graph cannot take the call now: Wait (HTTP 429).") == (
+        body["listComplete"], body["detail"],
+    )  # fmt: skip
+    assert (1, 20) == (len(body["value"]), len(app.graph.read))
 
 
 # -- the table --

@@ -86,7 +86,7 @@ def test_all_problems_are_named_at_once():
 
 
 @pytest.mark.parametrize(("environ", "problem"), [
-    ({"GRAPH_CLOUD": "mars"}, "GRAPH_CLOUD is 'mars' but should be one of global, usgov, usgov-dod, china"),
+    ({"GRAPH_CLOUD": "mars?"}, "GRAPH_CLOUD is 'mars?' but should be one of global, usgov, usgov-dod, china"),
     ({"HTTP_AUTH_LEVEL": "Anonymous" * 99}, f"HTTP_AUTH_LEVEL is {('Anonymous' * 99)[:80]!r} but should be function or anonymous"),
     ({"SWEEP_SCHEDULE": "0 0 22-6 * * *"},
      "SWEEP_SCHEDULE is '0 0 22-6 * * *' but should be written with ranges that run forwards, as 22-23,0-6: the host reads 22-6 as 6-22"),
