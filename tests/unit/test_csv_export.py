@@ -33,7 +33,7 @@ def test_a_text_that_begins_no_formula_stays(text):
 @pytest.mark.parametrize("text", [
     '~=HYPERLINK("http://x","y")', "~+49 30 1", "~-1", "~@SUM(1)", "~  =1", '~"=1"', "~\t~=1", "~\tx", "~\rx",
     "~\nx", "~\x00=1", "~\u200b=1", "~\xa0=1", "~\ufeff=1", "~＝1", "~﹢1", "~－1", "~＠x", "~−1",
-    "a;~=1", "a\t~=1", "a\r\n~=1", "a,~=1", 'a;~"=1"', "a;b;~-c",
+    "a;~=1", "a|~=1", "a\t~=1", "a\r\n~=1", "a,~=1", 'a;~"=1"', "a;b;~-c",
 ])  # fmt: skip
 def test_an_apostrophe_stands_before_what_begins_like_a_formula(text):
     """Where the tilde is, also behind what a spreadsheet may take for a separator."""
