@@ -1,16 +1,15 @@
 """Stands in for az: answers from a file of state, and writes down every call.
 
-For: tests of scripts/, of the workflow and of what documents show. Not for: checking a command's
-arguments; the real az does that in `make check-docs`.
+For: tests of scripts/, and the list of commands that `make check-docs` has the real az parse.
 
-AZ_STATE names a JSON file: {"says": {command: answer}, "fails": [command], "calls": [arguments],
-"entra": {...}, "cloud": {...}}. Entra is as late as it is: what was made is not there for the next
-`late` calls that ask for it. The cloud is what tests/support/azd.py deploys.
+AZ_STATE names a JSON file: {"says": {command: answer}, "calls": [arguments], "entra": {...}}. Entra is
+as late as it is: what was made is not there for the next `late` calls that ask for it.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import re
@@ -19,7 +18,6 @@ from pathlib import Path
 
 import jmespath
 
-SITE = "/subscriptions/one/resourceGroups/rg-test/providers/Microsoft.Web/sites/app"
 APPLICATION = {
     "signInAudience": "AzureADMyOrg",
     "appRoles": [],
@@ -29,8 +27,18 @@ APPLICATION = {
 }
 
 
+def put(folder, state, **programs):
+    """Put this and other programs, given as sh, into a folder; return what leads a script to them."""
+    programs["az"] = f'exec {sys.executable} {__file__} "$@"'
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    (folder / "state.json").write_text(json.dumps({"calls": []} | state))
+    return {"PATH": str(folder), "AZ_STATE": str(folder / "state.json")}
+
+
 class Refused(Exception):
-    """What Graph or Azure answers with an error."""
+    """What Graph answers with an error."""
 
 
 class Entra:
@@ -38,140 +46,100 @@ class Entra:
 
     def __init__(self, state):
         self.state = state
-        for name in ("applications", "servicePrincipals", "assignments", "catalogRoles"):
-            state.setdefault(name, [])
 
     def call(self, method, path, query, body):
         """Answer one call of Graph; `query` is the filter."""
         kind, _, key = path.partition("(appId='")
+        if self.state.get("refuses"):
+            raise Refused("403 Forbidden")
         if path in {"applications", "servicePrincipals"}:
             if method == "POST":
                 return self._make(path, body)
             name, value = re.fullmatch(r"\$filter=(\w+) eq '(.*)'", query).groups()
-            found = [one for one in self.state[path] if one.get(name) == value]
-            return {"value": [one for one in found if not self._is_late(one)]}
+            return {"value": [one for one in self.state[path] if one.get(name) == value]}
         if key:
             return self._one(method, kind, key.removesuffix("')"), body)
         if path.startswith("directoryObjects/"):
-            kind = self.state["objects"].get(path.partition("/")[2])
-            return {"@odata.type": f"#microsoft.graph.{kind}"} if kind else self._no()
+            return {"@odata.type": f"#microsoft.graph.{self._kind(path.partition('/')[2])}"}
         if path.startswith("roleManagement/"):
             return self._collection("catalogRoles", method, path.split("/")[3:], body)
         kind, principal, _, *rest = path.split("/")
-        if f"{self.state['objects'].get(principal)}s" != kind:
-            self._no()
-        return self._collection("assignments", method, rest, body)
+        if f"{self._kind(principal)}s" != kind:
+            raise Refused("404 Not Found")
+        return self._collection(f"roles of {principal}", method, rest, body)
+
+    def _kind(self, object_id):
+        if object_id not in self.state["objects"]:
+            raise Refused("404 Not Found")
+        return self.state["objects"][object_id]
 
     def _make(self, kind, body):
         if kind == "servicePrincipals":
-            owner = next(one for one in self.state["applications"] if one["appId"] == body["appId"])
-            taken = any(one["appId"] == body["appId"] for one in self.state[kind])
-            if taken or self._is_late(owner):
-                self._no("400 or 409")
+            self._find("applications", body["appId"])
         number = len(self.state[kind])
         made = copy.deepcopy(APPLICATION if kind == "applications" else {}) | {
             "id": f"{kind}-{number}",
             "appId": f"33333333-3333-4333-8333-{number:012}",
+            "late": self.state["late"],
         }
-        made |= body | {"late": self.state.get("late", 0)}
-        self.state[kind].append(made)
+        self.state[kind].append(made | body)
         return made
 
     def _one(self, method, kind, key, body):
-        one = next((one for one in self.state[kind] if one["appId"] == key), None)
-        if one is None or self._is_late(one):
-            self._no()
+        one = self._find(kind, key)
         if method == "PATCH":
             if any("origin" in role for role in body.get("appRoles", [])):
-                self._no("400: origin must not be written")
+                raise Refused("400: origin must not be written")
             for name, value in body.items():
                 one[name] = one[name] | value if isinstance(value, dict) else value
             return None
-        if kind == "applications":
-            return one
         owner = next(app for app in self.state["applications"] if app["appId"] == key)
         return {"appRoles": owner["appRoles"]} | one
 
+    def _find(self, kind, key):
+        for one in self.state[kind]:
+            if one["appId"] == key:
+                one["late"] = one.get("late", 0) - 1
+                if one["late"] < 0:
+                    return one
+        raise Refused("400 or 404")
+
     def _collection(self, name, method, rest, body):
+        there = self.state.setdefault(name, [])
         if method == "POST":
-            self.state[name].append({"id": f"made-{len(self.state[name])}"} | body)
+            there.append({"id": f"made-{len(there)}"} | body)
         if method == "DELETE":
-            self.state[name] = [one for one in self.state[name] if one["id"] != rest[0]]
-        return {"value": self.state[name]} if method == "GET" else None
-
-    def _is_late(self, one):
-        one["late"] = one.get("late", 0) - 1
-        return one["late"] >= 0
-
-    @staticmethod
-    def _no(why="404 Not Found"):
-        raise Refused(why)
+            there[:] = [one for one in there if one["id"] != rest[0]]
+        return {"value": there} if method == "GET" else None
 
 
-def of_cloud(method, path, cloud):
-    """Answer a call of Azure Resource Manager."""
-    match method, path.removeprefix(SITE):
-        case "POST", "/stop" | "/start":
-            cloud["stopped"] = path.endswith("/stop")
-            return None
-        case "POST", "/config/appsettings/list":
-            return {"properties": cloud["settings"]}
-        case "GET", "/config/authsettingsV2":
-            return {"properties": cloud["auth"]}
-        case "GET", "":
-            return cloud["app"]
-    return {}
-
-
-def of_azure(command, options, cloud):
-    """Answer another command that asks for, or changes, what is deployed."""
-    match command:
-        case "group exists":
-            return bool(cloud)
-        case "resource list":
-            return [{"id": one} for one in cloud["resources"].get(options["--resource-type"], [])]
-        case "functionapp config appsettings set":
-            cloud["settings"] |= dict([options["--settings"].split("=", 1)])
-    return None
-
-
-def main(arguments):
-    """Answer one call."""
+def main(*arguments):
+    """Answer one call; return its exit code."""
     path = Path(os.environ["AZ_STATE"])
-    state = json.loads(path.read_text()) if path.exists() else {}
-    state.setdefault("calls", []).append(arguments)
-    first = next((n for n, one in enumerate(arguments) if one.startswith("-")), len(arguments))
-    command = " ".join(arguments[:first])
-    options = dict(zip(arguments[first::2], arguments[first + 1 :: 2], strict=False))
-    refused = "refused" if command in state.get("fails", []) else ""
-    answer = state.get("says", {}).get(command)
+    state = json.loads(path.read_text())
+    state["calls"].append(arguments)
+    command = list(itertools.takewhile(lambda one: not one.startswith("-"), arguments))
+    rest = arguments[len(command) :]
+    options = dict(zip(rest[::2], rest[1::2], strict=False))
+    answer = state["says"].get(" ".join(command))
+    graph = options.get("--url", "").partition("/v1.0/")[2]
     try:
-        if command == "rest" and "/v1.0/" in options["--url"] and "entra" in state:
-            body = json.loads(options.get("--body", "null"))
-            graph, query = options["--url"].partition("/v1.0/")[2], options.get("--url-parameters")
-            if not refused:
-                answer = Entra(state["entra"]).call(options["--method"], graph, query, body)
-        elif command == "rest" and "cloud" in state:
-            where = options["--url"].partition("?")[0]
-            answer = of_cloud(options["--method"], where, state["cloud"])
-        elif "cloud" in state:
-            answer = of_azure(command, options, state["cloud"])
+        if graph:
+            query, body = options.get("--url-parameters"), json.loads(options.get("--body", "null"))
+            answer = Entra(state["entra"]).call(options["--method"], graph, query, body)
     except Refused as error:
-        refused = str(error)
-    path.write_text(json.dumps(state))
-    if refused:
-        print(refused, file=sys.stderr)
-        return 1
-    if answer is not None and "--query" in options and not isinstance(answer, str):
+        sys.exit(str(error))
+    finally:
+        path.write_text(json.dumps(state))
+    if isinstance(answer, dict) and "--query" in options:
         answer = jmespath.search(options["--query"], answer)
-    if arguments[-2:] == ["--output", "json"] or options.get("--output") == "json":
+    if options.get("--output") == "json":
         print(json.dumps(answer, indent=2))
-        return 0
+        return
     for one in answer if isinstance(answer, list) else [answer]:
         if one is not None:
             print(one if isinstance(one, str) else json.dumps(one))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -16,11 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.az import APPLICATION
+from tests.support import az
 
 PROJECT = Path(__file__).parents[2]
 ID = "11111111-1111-4111-8111-111111111111"
-SILENT = ("azd", "curl", "gh", "git", "make", "openssl", "zip")  # what documents call besides az
+OTHERS = ("azd", "curl", "gh", "git", "make", "openssl", "zip")  # what documents call besides az
 SCRIPTS = [
     ["permission", "add", ID],
     ["permission", "remove", ID],
@@ -31,39 +31,28 @@ SCRIPTS = [
     ["callers", "remove", ID, ID],
     ["next-steps"],
 ]
-
-OURS = {"appId": ID, "appRoles": [{"id": ID, "value": "Requests.Reprocess"}]}
 GRAPH = {"id": ID, "appId": "00000003-0000-0000-c000-000000000000"}
-ENTRA = {
-    "applications": [APPLICATION | OURS, GRAPH | {"appRoles": []}],
-    "servicePrincipals": [{"id": ID, "appId": ID}, GRAPH],
-    "objects": {ID: "servicePrincipal"},
+OURS = {"id": ID, "appId": ID, "appRoles": [{"id": ID, "value": "Requests.Reprocess"}]}
+# Whoever is asked for has a role already, so that it can be taken away too.
+STATE = {
+    "says": {"cloud show": "https://graph.microsoft.com", "rest": "made-0"},
+    "entra": {
+        "applications": [az.APPLICATION | OURS, GRAPH | {"appRoles": []}],
+        "servicePrincipals": [OURS, GRAPH],
+        "objects": {ID: "servicePrincipal"},
+        "late": 0,
+    },
 }
 
 
-def sandbox(folder, *, entra=False):
-    """Put the stand-ins into a folder; return the environment in which only they are found."""
-    for name in SILENT:
-        (folder / name).write_text(f"#!/bin/sh\necho said-by-{name}\n")
-    (folder / "az").write_text(
-        f'#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m tests.support.az "$@"\n'
-    )
-    for name in (*SILENT, "az"):
-        (folder / name).chmod(0o755)
-    state = folder / "state.json"
-    known = {"says": {"cloud show": "https://graph.microsoft.com", "rest": "made-0"}}
-    known |= {"entra": ENTRA} if entra else {}
-    state.write_text(json.dumps(known))
-    return {"PATH": str(folder), "AZ_STATE": str(state)}, state
-
-
-def called(run, *, entra=False):
-    """The arguments of every call of az that something makes; `run` gets folder and environment."""
+def called(*command, path=""):
+    """The arguments of every call of az that a command makes, in a folder of its own."""
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        environ, state = sandbox(folder, entra=entra)
-        run(folder, environ)
-        return json.loads(state.read_text()).get("calls", [])
+        environ = az.put(Path(made), STATE, **{name: f"echo said-by-{name}" for name in OTHERS})
+        environ |= {"PATH": environ["PATH"] + path}
+        environ |= dict.fromkeys(("APP_ID", "APP_URL", "IDENTITY_OBJECT_ID"), "/a")
+        subprocess.run(command, cwd=made, env=environ, capture_output=True, check=bool(path))
+        return json.loads(Path(environ["AZ_STATE"]).read_text())["calls"]
 
 
 def of_document(path):
@@ -72,40 +61,22 @@ def of_document(path):
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     sentences = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     spans = [shlex.split(one) for one in re.findall(r"`az ([^`]*[^`\s])`", sentences)]
-
-    def run(folder, environ):
-        subprocess.run(
-            ["/bin/sh", "-c", blocks], cwd=folder, env=environ, capture_output=True, check=False
-        )
-
     # A command that is only named has to be one; it is not complete.
     named = [one if "--" in " ".join(one) else [*one, "--help"] for one in spans]
-    return called(run) + named
-
-
-def of_script(script):
-    """The commands of a script, with these arguments."""
-
-    def run(_, environ):
-        path = {"PATH": f"{environ['PATH']}:/usr/bin:/bin"}
-        subprocess.run(
-            [PROJECT / "scripts" / script[0], *script[1:]],
-            env=environ | path | dict.fromkeys(("APP_ID", "APP_URL", "IDENTITY_OBJECT_ID"), "/a"),
-            check=True,
-            capture_output=True,
-        )
-
-    return called(run, entra=True)
+    return called("/bin/sh", "-c", blocks) + named
 
 
 def every():
     """Where each command is, and its arguments."""
-    documents = [PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))]
-    documents += [*sorted(PROJECT.glob("examples/**/*.md")), PROJECT / "connector/README.md"]
     found = [
-        (str(path.relative_to(PROJECT)), one) for path in documents for one in of_document(path)
+        (f"scripts/{one[0]}", call)
+        for one in SCRIPTS
+        for call in called(PROJECT / "scripts" / one[0], *one[1:], path=":/usr/bin:/bin")
     ]
-    return found + [(f"scripts/{one[0]}", call) for one in SCRIPTS for call in of_script(one)]
+    for pattern in ("README.md", "docs/*.md", "examples/**/*.md", "connector/README.md"):
+        for path in sorted(PROJECT.glob(pattern)):
+            found += [(str(path.relative_to(PROJECT)), one) for one in of_document(path)]
+    return found
 
 
 if __name__ == "__main__":
