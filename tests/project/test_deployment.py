@@ -18,6 +18,7 @@ from attempts import AttemptRecord
 from graph import Request
 from planning.plan import FailedRequest, PlanStatus, classify
 from scripts import lost
+from tests.project.test_infra import NAMES
 from tests.support.bicep import INFRA, File, module
 
 PROJECT = INFRA.parent
@@ -25,9 +26,6 @@ DEPLOY = (PROJECT / "docs/deploy.md").read_text()
 OPERATIONS = (PROJECT / "docs/operations.md").read_text()
 JOB = yaml.safe_load((PROJECT / ".github/workflows/azure-dev.yml").read_text())["jobs"]["deploy"]
 SITE = "/subscriptions/one/resourceGroups/rg-test/providers/Microsoft.Web/sites/app"
-# The name of each parameter in azd's environment.
-GIVEN = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
-NAMES = {parameter: one["value"].strip("${}") for parameter, one in GIVEN.items()}
 # A value for each parameter that is not its default.
 DECIDED = {
     "graphCloud": "usgov",
@@ -94,7 +92,7 @@ def looked(monkeypatch, capsys):
 
 def test_a_deployment_that_would_lose_something_stops(looked):
     """It names each decision that is deployed and not stored, and no secret."""
-    code, said = looked(deployed(**DECIDED), {})
+    code, said = looked(deployed(**DECIDED), {"allowedApplications": [], "settings": {}})
 
     texts = {NAMES[one] for one in DECIDED if one != "settings"}
     named = re.findall("(?m)^(.*) is deployed, and this deployment would take it away.$", said)

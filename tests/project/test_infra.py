@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 
-import azure.functions as func
 import pytest
 import yaml
 
 import settings
-from reprocess_http import blueprint, webhook
-from tests.support.bicep import INFRA, File, Later, files, loop_names, module, parameter_sets
+from reprocess_http import webhook
+from tests.support.bicep import INFRA, File, Later, module
+from tests.support.definition import routes
 
 PROJECT = INFRA.parent
+BICEP = {path.name: path.read_text() for path in INFRA.glob("*.bicep")}
+GIVEN = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+# The name of each parameter in azd's environment.
+NAMES = {parameter: one["value"].strip("${}") for parameter, one in GIVEN.items()}
 # Who is who in https://learn.microsoft.com/azure/role-based-access-control/built-in-roles,
 # https://learn.microsoft.com/graph/permissions-reference and
 # https://learn.microsoft.com/entra/id-governance/entitlement-management-delegate.
@@ -38,7 +42,6 @@ OF_THE_HOST = {
     "PYTHON_THREADPOOL_THREAD_COUNT",
     "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
 }
-PLACE = {"environmentName", "location"}
 ALLOWED_WINDOWS = {"PT30M": 30, "PT1H": 60, "P1D": 1440, "P2D": 2880}  # some of them, in minutes
 
 
@@ -48,131 +51,28 @@ def app_settings(**given):
 
 
 IDENTITY = "11111111-2222-3333-4444-555555555555"
-SUFFIXES = {
-    "global": "core.windows.net",
-    "usgov": "core.usgovcloudapi.net",
-    "usgov-dod": "core.usgovcloudapi.net",
-    "china": "core.chinacloudapi.cn",
-}
 
 
-def accepted(deployed, suffix=""):
-    """The settings as the app reads them, with what Azure puts in; the vault has each secret."""
-    suffix = suffix or SUFFIXES[deployed["GRAPH_CLOUD"]]
-    known = {
-        name: "secret-of-the-vault-0123456789-0123" if one.startswith("@Microsoft.") else one
-        for name, one in deployed.items()
-        if isinstance(one, str)
-    }
-    if known["NOTIFY_URL"]:
-        known["NOTIFY_URL"] = "https://example.org/"
-    return settings.load(
-        known
+@pytest.mark.parametrize(("cloud", "suffix"), [
+    ("global", "core.windows.net"),
+    ("usgov", "core.usgovcloudapi.net"),
+    ("usgov-dod", "core.usgovcloudapi.net"),
+    ("china", "core.chinacloudapi.cn"),
+])  # fmt: skip
+def test_the_app_accepts_the_settings_that_are_deployed(cloud, suffix):
+    """In every cloud, with the addresses and ids that Azure puts in."""
+    table, blob = (f"https://redeliverabc.{one}.{suffix}" for one in ("table", "blob"))
+    loaded = settings.load(
+        {name: str(one) for name, one in app_settings(graphCloud=cloud).items()}
         | {
             "AZURE_CLIENT_ID": IDENTITY,
             "AzureWebJobsStorage__clientId": IDENTITY,
-            "AzureWebJobsStorage__blobServiceUri": f"https://redeliverabc.blob.{suffix}/",
-            "AzureWebJobsStorage__tableServiceUri": f"https://redeliverabc.table.{suffix}/",
+            "AzureWebJobsStorage__blobServiceUri": f"{blob}/",
+            "AzureWebJobsStorage__tableServiceUri": f"{table}/",
         }
     )
 
-
-@pytest.mark.parametrize("file", files(), ids=lambda file: file.path.name)
-def test_bicep_is_whole(file):
-    """It parses; every name is declared, every declared parameter and variable is used."""
-    assert [] == [node.text for node in file.nodes("ERROR")]
-
-    declared = {*file.parameters, *file.variables, *file.modules, *file.resources}
-    loops = {
-        name for loop in file.nodes("for_statement") for name in loop_names(loop.named_children[0])
-    }
-    used = {node.text.decode() for node in file.nodes("identifier") if is_use(node)}
-
-    assert set() == used - declared - loops
-    assert set() == {*file.parameters, *file.variables} - used
-
-
-def is_use(node):
-    """Whether an identifier reads a value: it is no declaration, key, function or inner name."""
-    first = node.parent.named_children[0] == node
-    return not (
-        (node.parent.type.endswith("_declaration") and first)
-        or (node.parent.type == "object_property" and first)
-        or (node.parent.type == "call_expression" and first)
-        or (node.parent.type == "resource_expression" and not first)
-    )
-
-
-def test_every_module_is_given_its_parameters_and_has_the_outputs_that_are_read():
-    """None is missing, none is unknown; where it can be, all are given."""
-    main = File(INFRA / "main.bicep")
-    for name, (path, body) in main.modules.items():
-        called = File(INFRA / path)
-        read = set(re.findall(rf"\b{name}!?\.outputs\.(\w+)", main.root.text.decode()))
-
-        assert set(called.parameters) == set(main.value(body)["params"]), name
-        assert set() == read - called.outputs, name
-    assert {file.path.name for file in files()} - {"main.bicep"} == {
-        path for path, _ in main.modules.values()
-    }
-
-
-def test_every_parameter_can_be_set_in_azds_environment():
-    """Under a prefix of its own: azd reads the operator's shell too, where SWEEP_DRY_RUN may be set."""
-    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
-    variables = {name: one["value"].strip("${}") for name, one in given.items()}
-    parameters = File(INFRA / "main.bicep").parameters
-
-    assert list(parameters) == list(variables)
-    assert {"environmentName", "location"} == {
-        name for name, default in parameters.items() if default is None
-    }
-    assert len(variables) == len(set(variables.values()))
-    assert {"AZURE_ENV_NAME", "AZURE_LOCATION"} == {
-        one for one in variables.values() if not one.startswith("REDELIVER_")
-    }
-
-
-def test_the_parameter_sets_name_parameters_that_exist():
-    """And give those that have no default; the template accepts each value."""
-    parameters = File(INFRA / "main.bicep").parameters
-    sets = parameter_sets()
-
-    assert {"public", "private", "existing-identity"} == set(sets)
-    for used, file in sets.values():
-        assert [] == [node.text for node in file.nodes("ERROR")]
-        assert (INFRA / "main.bicep").samefile(used)
-        assert PLACE <= set(file.variables) <= set(parameters)
-        given = {name: file.value(node) for name, node in file.variables.items()}
-        deployed = accepted(app_settings(**{one: given[one] for one in set(given) - PLACE}))
-        assert given.get("graphCloud", "global") == deployed.graph_cloud
-
-
-def test_a_deployment_sets_only_what_it_decides():
-    """Every other setting has the app's own default, which stands in settings.py alone."""
-    deployed = app_settings()
-    declared = {one.name: one.default for one in settings.Settings.declared()}
-    decided = set(deployed) - OF_THE_HOST
-
-    assert set() == decided - set(declared)
-    assert {
-        "GRAPH_CLOUD": "global",
-        "HTTP_AUTH_LEVEL": "function",
-        "SWEEP_DRY_RUN": "true",  # a new deployment looks before it changes anything
-        "AZURE_CLIENT_ID": Later("identity.outputs.clientId"),
-        "AzureWebJobsStorage__clientId": Later("identity.outputs.clientId"),
-        "AzureWebJobsStorage__credential": "managedidentity",
-        "AzureWebJobsStorage__blobServiceUri": Later("storage.outputs.blobEndpoint"),
-        "AzureWebJobsStorage__tableServiceUri": Later("storage.outputs.tableEndpoint"),
-    } == {name: deployed[name] for name in decided if deployed[name] != ""}
-
-
-@pytest.mark.parametrize(("cloud", "suffix"), SUFFIXES.items())
-def test_the_app_accepts_the_settings_that_are_deployed(cloud, suffix):
-    """In every cloud, with the addresses and ids that Azure puts in."""
-    loaded = accepted(app_settings(graphCloud=cloud), suffix)
-
-    assert (cloud, IDENTITY, True, f"https://redeliverabc.table.{suffix}") == (
+    assert (cloud, IDENTITY, True, table) == (
         loaded.graph_cloud,
         loaded.storage_client_id,
         loaded.sweep_dry_run,
@@ -211,14 +111,25 @@ def test_nothing_has_a_key_or_a_password():
     assert [{"allow": False}, {"allow": False}] == [
         app.resource(name)["properties"] for name in ("deployPassword", "ftpPassword")
     ]
-    assert [] == [file.path.name for file in files() if "listKeys" in file.path.read_text()]
+    assert [] == [name for name, text in BICEP.items() if "listKeys" in text]
 
 
-def test_the_identity_has_three_roles_and_no_more():
-    """Each by its documented id, on one resource."""
-    assert set(ROLES.values()) == {
-        role for file in files() for role in GUID.findall(file.path.read_text())
-    }
+def test_nobody_is_served_without_tls():
+    """Neither the app nor its storage account; and nothing older than TLS 1.2."""
+    app = module("app").resource("app")["properties"]
+    account = module("storage").resource("account")["properties"]
+
+    assert (True, "1.2") == (app["httpsOnly"], app["siteConfig"]["minTlsVersion"])
+    assert (True, "TLS1_2") == (account["supportsHttpsTrafficOnly"], account["minimumTlsVersion"])
+    assert account["allowBlobPublicAccess"] is False
+
+
+def test_the_identity_has_three_roles_and_the_workflow_may_assign_no_other():
+    """Each by its documented id; the condition on the workflow's own role names the same."""
+    condition = re.search("three='{(.*)}'", (PROJECT / "docs/deploy.md").read_text())[1]
+
+    assert set(ROLES.values()) == set(GUID.findall("".join(BICEP.values())))
+    assert set(ROLES.values()) == set(condition.split(", "))
 
 
 def test_every_id_in_scripts_and_documents_is_a_known_one():
@@ -269,13 +180,10 @@ def test_the_platform_lets_through_only_what_checks_for_itself():
     """
     given = module("app", authClientId="some").resource("authentication")["properties"]
     excluded = given["globalValidation"]["excludedPaths"]
-    app = func.FunctionApp()
-    app.register_functions(blueprint)
-    routes = {one.get_trigger().route: one.get_trigger().auth_level for one in app.get_functions()}
     by_themselves = {
-        f"/api/{route}"
-        for route, level in routes.items()
-        if level is func.AuthLevel.ANONYMOUS or route == "webhook"
+        f"/api{path}"
+        for (_, path), level in routes().items()
+        if level == "anonymous" or path == "/webhook"
     }
 
     assert {"/api/status", "/api/webhook", "/api/health", "/api/report"} == by_themselves
@@ -344,45 +252,28 @@ def test_alerts_are_sent_to_the_address_that_is_given():
     assert [] == shown["properties"]["actions"]["actionGroups"]
 
 
-def test_the_workbook_shows_every_query_and_the_workspace_keeps_them():
-    """Only kept are the one that asks for an id, and those that need the logs of Microsoft Entra."""
-    workbook = module("workbook")
-    shown = json.loads(workbook.resource("workbook")["properties"]["serializedData"])
-    saved = {one["name"]: one["properties"]["query"] for one in workbook.resource("saved")}
-    kept = {name.removeprefix("redeliver-"): query for name, query in saved.items()}
-    charts = {one["name"]: one["content"] for one in shown["items"] if one["type"] == 3}
+def test_the_workspace_keeps_every_query():
+    """Each under its own name."""
+    saved = module("workbook").resource("saved")
+    texts = {f"redeliver-{one.stem}": one.read_text() for one in (INFRA / "queries").iterdir()}
+    name, identity = "redeliver-graph-calls", "<identity.outputs.principalId>"
+    texts[name] = texts[name].replace("<identity>", identity)
 
-    assert {"one-id", "graph-calls", "why-failed"} == set(kept) - set(charts)
-    assert {name: kept[name] for name in charts} == {
-        name: one["query"] for name, one in charts.items()
-    }
-    assert {("TimeRange", ("<workspace.id>",))} == {
-        (one["timeContextFromParameter"], tuple(one["crossComponentResources"]))
-        for one in charts.values()
-    }
-    kept["graph-calls"] = kept["graph-calls"].replace(
-        "<identity.outputs.principalId>", "<identity>"
-    )
-    assert {path.stem: path.read_text() for path in (INFRA / "queries").iterdir()} == kept
+    assert texts == {one["name"]: one["properties"]["query"] for one in saved}
 
 
-def test_azd_deploys_this_folder_to_the_app_of_the_template():
-    """The service's name is the tag that azd looks for; a script says what comes next."""
-    project = yaml.safe_load((PROJECT / "azure.yaml").read_text())
-    service = {"project": ".", "language": "python", "host": "function", "remoteBuild": True}
+def test_azd_deploys_to_the_app_of_the_template():
+    """The service's name is the tag that azd looks for."""
+    services = yaml.safe_load((PROJECT / "azure.yaml").read_text())["services"]
 
-    assert {"app": service} == project["services"]
-    assert "'app'" in str(module("app").resource("app")["tags"])
-    assert ["scripts/next-steps", "scripts/next-steps.ps1"] == [
-        one["run"] for one in project["hooks"]["postdeploy"].values()
-    ]
+    assert list(services) == [module("app").resource("app")["tags"]["azd-service-name"]]
 
 
-def test_what_documents_ask_azd_for_is_an_output_of_the_template():
-    """`azd env get-value NAME` finds it."""
-    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"].values()
-    known = {one["value"].strip("${}") for one in given} | File(INFRA / "main.bicep").outputs
-    texts = [path.read_text() for path in [*(PROJECT / "docs").glob("*.md"), PROJECT / "README.md"]]
-    asked = {name for text in texts for name in re.findall(r"azd env get-value (\w+)", text)}
+def test_what_documents_ask_azd_for_is_known_to_it():
+    """`azd env get-value` finds an output or a parameter, and `azd env set` sets a parameter."""
+    paths = [*(PROJECT / "docs").glob("*.md"), PROJECT / "README.md"]
+    text = "".join(path.read_text() for path in paths)
+    known = {*NAMES.values(), "AZURE_SUBSCRIPTION_ID"} | File(INFRA / "main.bicep").outputs
 
-    assert set() == asked - known - {"AZURE_SUBSCRIPTION_ID"}
+    assert set() == set(re.findall(r"azd env get-value (\w+)", text)) - known
+    assert set() == set(re.findall(r"azd env set (\w+)", text)) - set(NAMES.values())

@@ -5,8 +5,6 @@ Not for: compiling it. Microsoft's compiler also knows the types of all resource
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,29 +25,20 @@ class Later:
         return f"<{self.text}>"
 
 
-@dataclass(frozen=True)
-class Resource:
-    """One resource: its type, its API version, and the node of its body."""
-
-    type: str
-    api: str
-    body: tree_sitter.Node
-
-
 class File:
     """One Bicep file, with the values that are given to its parameters."""
 
-    def __init__(self, path, text=None, **given):
-        self.path = Path(path)
-        text = self.path.read_text() if text is None else text
-        self.root = _parser.parse(text.encode()).root_node
+    def __init__(self, path, **given):
+        self.path = path
+        self.root = _parser.parse(path.read_bytes()).root_node
+        assert not self.root.has_error, path
         self.given = given
         self.parameters, self.variables, self.modules, self.resources = {}, {}, {}, {}
         self.outputs = set()
         for node in self.root.named_children:
             self._declare(node)
 
-    def _declare(self, node, parent=None):
+    def _declare(self, node):
         parts = [one for one in node.named_children if one.type not in {"comment", "decorators"}]
         name = parts[0].text.decode() if parts else ""
         match node.type:
@@ -62,13 +51,9 @@ class File:
             case "module_declaration":
                 self.modules[name] = (self.value(parts[1]), _body(parts[-1]))
             case "resource_declaration":
-                kind, _, api = self.value(parts[1]).partition("@")
-                if parent:
-                    kind, api = f"{parent.type}/{kind}", api or parent.api
-                one = Resource(kind, api, _body(parts[-1]))
-                self.resources[name] = one
-                for inner in named(one.body, "resource_declaration", depth=2):
-                    self._declare(inner, one)
+                self.resources[name] = _body(parts[-1])
+                for inner in named(self.resources[name], "resource_declaration", depth=2):
+                    self._declare(inner)
 
     def nodes(self, *types):
         """Every node of these types."""
@@ -76,7 +61,7 @@ class File:
 
     def resource(self, name):
         """A resource's body; of a resource that is declared in a loop, a list of them."""
-        return self.value(self.resources[name].body)
+        return self.value(self.resources[name])
 
     def value(self, node, names=None):
         """What an expression comes to; `names` are those of the loops around it."""
@@ -99,8 +84,7 @@ class File:
     def _piece(self, node, names):
         if node.type == "interpolation":
             return str(self.value(node.named_children[0], names))
-        text = node.text.decode()
-        return {"\\'": "'", "\\\\": "\\", "\\n": "\n"}.get(text, text)
+        return node.text.decode()
 
     def _identifier(self, node, _, names):
         name = node.text.decode()
@@ -120,11 +104,6 @@ class File:
     def _array(self, _, inner, names):
         return [self.value(one, names) for one in inner]
 
-    def _parenthesized_expression(self, _, inner, names):
-        return self.value(inner[-1], names)
-
-    _if_statement = _parenthesized_expression  # the resource, whether it is deployed or not
-
     def _ternary_expression(self, node, inner, names):
         condition, yes, no = inner
         chosen = self.value(condition, names)
@@ -133,37 +112,24 @@ class File:
         return self.value(yes if chosen else no, names)
 
     def _binary_expression(self, node, inner, names):
+        assert b" == " in node.text
         left, right = (self.value(one, names) for one in inner)
-        if b" == " not in node.text or isinstance(left, Later):
-            return _later(node)
         return left == right
-
-    def _unary_expression(self, node, inner, names):
-        value = self.value(inner[0], names)
-        if not node.text.startswith(b"!") or isinstance(value, Later):
-            return _later(node)
-        return not value
 
     def _member_expression(self, node, inner, names):
         whole = self.value(inner[0], names)
         return whole[inner[1].text.decode()] if isinstance(whole, dict) else _later(node)
 
-    def _for_statement(self, node, inner, names):
-        variables, over, body = inner
-        values = self.value(over, names)
-        if isinstance(values, Later):
-            return _later(node)
-        item, index = [*loop_names(variables), ""][:2]
-        return [self.value(body, names | {item: one, index: n}) for n, one in enumerate(values)]
+    def _for_statement(self, _, inner, names):
+        item, over, body = inner
+        return [self.value(body, names | {item.text.decode(): one}) for one in self.value(over)]
 
     def _call_expression(self, node, _, names):
         function = node.child_by_field_name("function").text.decode()
         arguments = node.child_by_field_name("arguments").named_children
         known = {
             "empty": lambda one: not one,
-            "string": lambda one: (
-                json.dumps(one, default=str) if isinstance(one, dict) else str(one)
-            ),
+            "string": str,
             "union": lambda *given: {key: value for one in given for key, value in one.items()},
             "concat": lambda *given: [one for part in given for one in part],
             "replace": lambda text, old, new: text.replace(old, str(new)),
@@ -187,11 +153,6 @@ def named(node, *types, depth=99):
     return found
 
 
-def loop_names(variables):
-    """The names of a loop: of the item, and where there is one of its index."""
-    return variables.text.decode().strip("()").replace(" ", "").split(",")
-
-
 def module(name, **given):
     """A module as main.bicep calls it, for a deployment with these parameters."""
     main = File(INFRA / "main.bicep", environmentName="test", location="westeurope", **given)
@@ -199,33 +160,9 @@ def module(name, **given):
     return File(INFRA / path, **main.value(body)["params"])
 
 
-def parameter_sets():
-    """The files of infra/parameters: what each is for, and the values that it gives."""
-    found = {}
-    for path in sorted(INFRA.glob("parameters/*.bicepparam")):
-        text = path.read_text()  # the grammar knows no parameter with a value, but a variable
-        used = re.search(r"^using '(.*)'$", text, re.MULTILINE)[1]
-        file = File(
-            path,
-            text=re.sub(
-                r"^param ", "var ", text.replace(f"using '{used}'", ""), flags=re.MULTILINE
-            ),
-        )
-        found[path.stem] = (path.parent / used, file)
-    return found
-
-
-def files():
-    """Every Bicep file of the project."""
-    return [File(path) for path in sorted(INFRA.glob("**/*.bicep"))]
-
-
 def _body(node):
-    return (
-        node
-        if node.type in {"object", "for_statement"}
-        else named(node, "object", "for_statement", depth=2)[0]
-    )
+    kinds = {"object", "for_statement"}
+    return node if node.type in kinds else named(node, *kinds, depth=2)[0]
 
 
 def _later(node):
