@@ -1,7 +1,4 @@
-"""Queries and alerts: they are KQL, read what the app logs, and fire when they should.
-
-Not for: the names of events and fields (project/test_event_names.py).
-"""
+"""Queries and alerts: they are KQL, read what the app logs, and fire when they should."""
 
 from __future__ import annotations
 
@@ -31,6 +28,9 @@ from tests.support.event_schema import EVENTS
 from tests.support.http_calls import hub, request
 
 TYPES = {"toint": int, "tobool": bool, "todouble": (int, float), "": (list, dict)}  # else a text
+COMPARED = re.compile(
+    r'(?:\bevent|tostring\(line\.event\))\s*(?:[!=]=|=~|!?in~?\s*(?=\())\s*(\([^)]*\)|"[^"]*")'
+)
 SECRET = "secret-of-webhooks-for-tests-0123"
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -49,6 +49,16 @@ def understood():
 def test_every_query_is_kql(understood):
     """Microsoft's own reader finds no error, no unknown table and no unknown column."""
     assert {} == {name: one["wrong"] for name, one in understood.items() if one["wrong"]}
+
+
+def test_a_query_names_only_events_that_are_logged():
+    """An alert on another one would stay silent. Three ask for an id, or for what Entra logs."""
+    compared = {name: " ".join(COMPARED.findall(text)) for name, text in kusto.queries().items()}
+    named = re.findall('"([^"]*)"', " ".join(compared.values()))
+    others = {name.rpartition("/")[2] for name, one in compared.items() if not one}
+
+    assert set() == set(named) - set(EVENTS)
+    assert {"one-id.kql", "graph-calls.kql", "why-failed.kql"} == others
 
 
 # -- a day of sweeps --
