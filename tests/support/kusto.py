@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import duckdb_kql
@@ -61,59 +61,39 @@ def read(texts):
     return json.loads(run.stdout)
 
 
-def columns(table):
-    """The columns of a table, and their types in DuckDB."""
-    found = re.findall(r"(\w+): (\w+)", TABLES[table])
-    return {name: TYPES[kind] for name, kind in found} | {CAME_IN: "TIMESTAMP"}
-
-
 class Workspace:
-    """Log lines as the table AppTraces, with a clock: what a query finds at some time.
+    """Log lines with their times as the table AppTraces, with a clock: what a query finds at a time.
 
-    `lines`: (time, message) or (time, message, InvocationId). Each comes in `late` after its time.
+    Each line comes in `late` after its time.
     """
 
     def __init__(self, lines, late=timedelta(0)):
+        columns = re.findall(r"(\w+): (\w+)", TABLES["AppTraces"])
+        self.columns = {name: TYPES[kind] for name, kind in columns} | {CAME_IN: "TIMESTAMP"}
         self.database = duckdb_kql.connect()
-        self.late = late
-        for table in TABLES:
-            declared = ", ".join(f"{name} {kind}" for name, kind in columns(table).items())
-            self.database.execute(f"CREATE TABLE rows_{table} ({declared})")
-        self.add("AppTraces", [self._line(*one) for one in lines])
+        declared = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        self.database.execute(f"CREATE TABLE Lines ({declared})")
+        self.database.execute(f"""CREATE VIEW AppTraces AS SELECT * FROM Lines
+            WHERE TimeGenerated > getvariable('since') AND {CAME_IN} <= getvariable('until')""")
+        insert = f"INSERT INTO Lines (TimeGenerated, {CAME_IN}, Message) VALUES (?, ?, ?)"
+        for at, text in lines:
+            self.database.execute(insert, [_naive(at), _naive(at + late), text])
         self.translated = {}
 
-    def _line(self, at, text, invocation=""):
-        properties = json.dumps({"InvocationId": invocation})
-        return {"TimeGenerated": at, "Message": text, "SeverityLevel": 1, "Properties": properties}
-
-    def add(self, table, rows):
-        """Add rows to a table; a column that a row lacks is null."""
-        names = columns(table)
-        marks = ", ".join("?" * len(names))
-        values = [
-            [_utc(one | {CAME_IN: one["TimeGenerated"] + self.late}, name) for name in names]
-            for one in rows
-        ]
-        if values:
-            self.database.executemany(f"INSERT INTO rows_{table} VALUES ({marks})", values)
-
-    def find(self, query, at=None, minutes=1e6):
+    def find(self, query, at, minutes=1e6):
         """The rows of a query at a time, over the last minutes before it, as dictionaries."""
-        at = (at or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None)
-        for table in TABLES:
-            self.database.execute(f"""
-                CREATE OR REPLACE VIEW {table} AS SELECT * FROM rows_{table}
-                WHERE TimeGenerated > TIMESTAMP '{at}' - INTERVAL {minutes} MINUTE
-                AND {CAME_IN} <= TIMESTAMP '{at}'""")
+        for name, value in (("until", at), ("since", at - timedelta(minutes=minutes))):
+            self.database.execute(f"SET VARIABLE {name} = TIMESTAMP '{_naive(value)}'")
         if query not in self.translated:
-            schema = {table: list(columns(table)) for table in TABLES}
             known = query.replace("ingestion_time()", CAME_IN)
+            schema = {"AppTraces": list(self.columns)}
             self.translated[query] = duckdb_kql.to_sql(known, schema=schema)
-        sql = self.translated[query].replace("now()", f"TIMESTAMPTZ '{at}+00'")
-        found = self.database.sql(sql)
-        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+        sql = self.translated[query].replace("now()", f"TIMESTAMPTZ '{_naive(at)}+00'")
+        found = self.database.execute(sql)
+        names = [one[0] for one in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def _utc(row, name):
-    value = row.get(name)
-    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+def _naive(at):
+    """A time as DuckDB has it: of UTC, without saying so."""
+    return at.astimezone(UTC).replace(tzinfo=None)
