@@ -21,9 +21,7 @@ def part(name="requests", version="2.34.2", **more):
     return {"name": name, "version": version, "licenses": [{"license": {"id": "MIT"}}], **more}
 
 
-def sbom(*parts):
-    """An SBOM of these packages."""
-    return {"components": list(parts)}
+TYPING = part("typing_extensions", "4.16.0")
 
 
 @pytest.mark.parametrize("name", PINNED)
@@ -44,25 +42,18 @@ def test_every_package_is_pinned_with_hashes(name):
 
 def test_every_action_of_the_workflows_is_named_by_its_commit():
     """A tag can be moved to other code, a commit cannot; which tag it was stands behind it."""
-    lines = [
-        line.strip().removeprefix("- ")
-        for path in (PROJECT / ".github" / "workflows").iterdir()
-        for line in path.read_text().splitlines()
-        if "uses:" in line
-    ]
+    texts = [path.read_text() for path in (PROJECT / ".github/workflows").iterdir()]
+    used = re.findall("uses: (.*)", "\n".join(texts))
+    right = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
 
-    assert lines
-    right = re.compile(r"uses: [\w.-]+/[\w.-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
-    assert [] == [line for line in lines if not right.fullmatch(line)]
+    assert used
+    assert [] == [one for one in used if not right.fullmatch(one)]
 
 
 def test_the_licences_are_listed_and_allowed():
     """By the command itself, for every package of requirements.txt."""
-    run = subprocess.run(
-        [sys.executable, PROJECT / "scripts/packages.py", "licences"],
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, PROJECT / "scripts/packages.py", "licences"]
+    run = subprocess.run(command, capture_output=True, text=True)
 
     assert (0, "") == (run.returncode, run.stderr)
     listed = dict(line.split()[:2] for line in run.stdout.splitlines())
@@ -86,17 +77,13 @@ def test_a_licence_is_found_in_each_place(fields, found):
 
 @pytest.mark.parametrize(("package", "expression", "allowed"), [
     ("some", "MIT", True),
-    ("some", "Apache-2.0 OR BSD-3-Clause", True),
     ("some", "GPL-3.0-only OR MIT", True),
     ("some", "Apache-2.0 AND MIT", True),
     ("some", "Apache-2.0 AND GPL-3.0-only", False),
     ("some", "MIT OR Apache-2.0 AND GPL-3.0-only", False),
-    ("some", "GPL-3.0-or-later", False),
-    ("some", "LGPL-2.1-only", False),
     ("some", "MPL-2.0", False),
     ("certifi", "MPL-2.0", True),
     ("certifi", "GPL-3.0-only", False),
-    ("some", "mit-like", False),
     ("some", "", False),
 ])  # fmt: skip
 def test_copyleft_and_unknown_are_refused(package, expression, allowed):
@@ -104,33 +91,19 @@ def test_copyleft_and_unknown_are_refused(package, expression, allowed):
     assert allowed is is_allowed(package, expression)
 
 
-def test_an_sbom_of_what_is_deployed_is_right():
-    """Names may be spelt otherwise; addresses of projects may be in it."""
-    links = [{"type": "website", "url": "https://requests.readthedocs.io/"}]
-
-    assert [] == differences(
-        sbom(part(externalReferences=links), part("typing_extensions", "4.16.0")), WANTED
-    )
-
-
 @pytest.mark.parametrize(("parts", "wrong"), [
+    ([part(externalReferences=[{"type": "website", "url": "https://requests.readthedocs.io/"}]), TYPING], []),
     ([part()], ["typing-extensions 4.16.0 is missing"]),
-    ([part(), part("typing-extensions", "4.16.0"), part("pip", "1")], ["pip 1 is not deployed"]),
-    ([part(version="1"), part("typing-extensions", "4.16.0")], ["requests is 1 and should be 2.34.2"]),
-    ([part(licenses=[]), part("typing-extensions", "4.16.0")], ["requests has no licence"]),
-    ([part(purl="file:some"), part("typing-extensions", "4.16.0")], ["it names a place: file:some"]),
-    (
-        [
-            part(externalReferences=[{"type": "distribution", "url": "https://some/"}]),
-            part("typing-extensions", "4.16.0"),
-        ],
-        ["it names a place: https://some/"],
-    ),
-    ([part(purl=f"x {A_HOME}"), part("typing-extensions", "4.16.0")], [f"it names a place: {A_HOME}"]),
+    ([part(), TYPING, part("pip", "1")], ["pip 1 is not deployed"]),
+    ([part(version="1"), TYPING], ["requests is 1 and should be 2.34.2"]),
+    ([part(licenses=[]), TYPING], ["requests has no licence"]),
+    ([part(externalReferences=[{"type": "distribution", "url": "https://some/"}]), TYPING], ["it names a place: https://some/"]),
+    ([part(purl="file:some"), TYPING], ["it names a place: file:some"]),
+    ([part(purl=f"x {A_HOME}"), TYPING], [f"it names a place: {A_HOME}"]),
 ])  # fmt: skip
-def test_an_sbom_of_anything_else_is_not(parts, wrong):
-    """Each difference is a sentence."""
-    found = [one.partition('"')[0] for one in differences(sbom(*parts), WANTED)]
+def test_an_sbom_has_what_is_deployed_and_nothing_of_where_it_was_made(parts, wrong):
+    """Each difference is a sentence. Names may be spelt otherwise, and addresses of projects be in it."""
+    found = [one.partition('"')[0] for one in differences({"components": parts}, WANTED)]
 
     assert wrong == found
 
