@@ -56,13 +56,11 @@ def wrong(arguments):
 
 def main():
     commands = json.load(sys.stdin)
-    found = [(where, one, wrong(one)) for where, one in commands]
+    found = [(where, one, why) for where, one in commands if (why := wrong(one))]
     for where, one, why in found:
-        if why:
-            print(f"{where}: az {' '.join(one)}\n    {why}")
-    bad = sum(bool(why) for _, _, why in found)
-    print(f"{len(found)} az commands, {bad} of them wrong")
-    return 1 if bad or not found else 0
+        print(f"{where}: az {' '.join(one)}\n    {why}")
+    print(f"{len(commands)} az commands, {len(found)} of them wrong")
+    return 1 if found or not commands else 0
 
 
 if __name__ == "__main__":
