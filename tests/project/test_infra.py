@@ -53,6 +53,35 @@ def app_settings(**given):
 IDENTITY = "11111111-2222-3333-4444-555555555555"
 
 
+def test_every_parameter_can_be_set_in_azds_environment():
+    """Under a prefix of its own: azd reads the operator's shell too, where SWEEP_DRY_RUN may be set."""
+    parameters = File(INFRA / "main.bicep").parameters
+    required = {name for name, default in parameters.items() if default is None}
+
+    assert list(parameters) == list(NAMES)
+    assert {"environmentName", "location"} == required
+    assert required == {one for one, name in NAMES.items() if not name.startswith("REDELIVER_")}
+
+
+def test_a_deployment_sets_only_what_it_decides():
+    """Every other setting has the app's own default, which stands in settings.py alone."""
+    deployed = app_settings()
+    declared = {one.name: one.default for one in settings.Settings.declared()}
+    decided = set(deployed) - OF_THE_HOST
+
+    assert set() == decided - set(declared)
+    assert {
+        "GRAPH_CLOUD": "global",
+        "HTTP_AUTH_LEVEL": "function",
+        "SWEEP_DRY_RUN": "true",  # a new deployment looks before it changes anything
+        "AZURE_CLIENT_ID": Later("identity.outputs.clientId"),
+        "AzureWebJobsStorage__clientId": Later("identity.outputs.clientId"),
+        "AzureWebJobsStorage__credential": "managedidentity",
+        "AzureWebJobsStorage__blobServiceUri": Later("storage.outputs.blobEndpoint"),
+        "AzureWebJobsStorage__tableServiceUri": Later("storage.outputs.tableEndpoint"),
+    } == {name: deployed[name] for name in decided if deployed[name] != ""}
+
+
 @pytest.mark.parametrize(("cloud", "suffix"), [
     ("global", "core.windows.net"),
     ("usgov", "core.usgovcloudapi.net"),
