@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from emulator.call import HTML, Answer, Call, GraphError, bad, no_segment, route, throttled
+from emulator.call import HTML, Answer, Call, GraphError, bad, no_segment, route
 
 if TYPE_CHECKING:
     import random
@@ -40,32 +40,16 @@ class Batches:
         if not self.control.values.batch_supported:
             raise no_segment("$batch")
         items = _items(call)
-        refused = self._counted(call, len(items))
         responses = []
         for item in items:
-            answer = self._item(call, version, item, refused)
+            answer = self._item(call, version, item)
             if answer is not None:
                 responses.append({"id": item["id"], **_item_json(answer)})
         self.dice.shuffle(responses)
         body = {"responses": odd(responses, self.control.values.batch_answers)}
         return Answer(200, {"Content-Type": "application/json"}, body)
 
-    def _counted(self, call: Call, count: int) -> GraphError | None:
-        """Count a batch that a limit judges as a whole; return what all its items are answered."""
-        how = self.control.throttle_batch()
-        if how == "items":
-            return None
-        call.counted = True
-        refusal = self.control.judge(1 if how == "one" else count, room=call.room)
-        if refusal is None:
-            return None
-        if how == "whole":
-            return throttled(refusal)
-        raise throttled(refusal)
-
-    def _item(
-        self, batch: Call, version: str, item: Json, refused: GraphError | None
-    ) -> Answer | None:
+    def _item(self, batch: Call, version: str, item: Json) -> Answer | None:
         """Answer one item; None leaves it out, which only a fault does."""
         path, _, text = item["url"].partition("?")
         headers = {name.lower(): str(value) for name, value in (item.get("headers") or {}).items()}
@@ -77,15 +61,11 @@ class Batches:
             body=item.get("body"),
             base=batch.base,
             claims=batch.claims,
-            room=batch.room,
-            counted=batch.counted,
         )
         found = route(call.method, call.path)
         entry = self.service.entry(call, found, parent=batch.graph_request_id, itemId=item["id"])
         fault = self.control.faults.take(found.operation, found.request_id, in_batch=True)
-        if refused is not None:
-            answer = self.service.error(call, refused)
-        elif fault is not None and not fault.after:
+        if fault is not None and not fault.after:
             answer = self._fault(call, fault)
         else:
             answer = self._carried_out(call, found, item)

@@ -33,8 +33,8 @@ class Break:
 
 BREAKS = {
     "throttle": Break(
-        "Graph takes ten calls a minute, and refuses more with 429",
-        settings={"throttle": {"calls": 10, "seconds": 60}},
+        "Graph takes ten calls, then one a minute, and refuses more with 429",
+        settings={"throttle": {"perSecond": 1 / 60, "burst": 10}},
     ),
     "deny": Break(
         "Graph denies every call with 403: the tenant's licence has lapsed",

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from emulator.throttle import Refusal
-
 VERSIONS = ("v1.0", "beta")
 ROOT = ["identityGovernance", "entitlementManagement"]
 COLLECTIONS = {
@@ -61,8 +59,7 @@ class GraphError(Exception):
 class Call:
     """One call, alone or as a batch item.
 
-    Header names are in lower case; `base` is scheme and host. `room`: there was room for it under
-    a limit on calls at once. `counted`: its batch was counted against the limit as a whole.
+    Header names are in lower case; `base` is scheme and host.
     """
 
     method: str
@@ -73,8 +70,6 @@ class Call:
     base: str
     graph_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     claims: Json = field(default_factory=dict)
-    room: bool = True
-    counted: bool = False
 
     @property
     def sent_client_id(self) -> str | None:
@@ -134,14 +129,6 @@ def not_found() -> GraphError:
     return GraphError(
         404, "ResourceNotFound", "The access package assignment request was not found."
     )
-
-
-def throttled(refusal: Refusal) -> GraphError:
-    """Make the error for a call that a limit does not let pass."""
-    told = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
-    if refusal.status == 503:
-        return GraphError(503, "ServiceUnavailable", "Service is unavailable.", told)
-    return GraphError(429, "TooManyRequests", "Please retry again later.", told)
 
 
 def route(method: str, path: str) -> Route:

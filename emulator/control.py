@@ -15,11 +15,10 @@ from emulator.control_requests import put_requests, shown
 from emulator.entity import time_text
 from emulator.faults import Faults, fault_from
 from emulator.switches import Settings, Switches
-from emulator.throttle import Throttle, checked_throttle
+from emulator.throttle import Throttle
 
 if TYPE_CHECKING:
     from emulator.tenant import Tenant
-    from emulator.throttle import Refusal
 
 LOG_LENGTH = 200_000
 
@@ -45,13 +44,11 @@ class Control:
 
     def patch_settings(self, changes: Any) -> Json:
         """Change some switches, or none when one is wrong. A throttle that is set starts anew."""
-        throttle = changes.get("throttle") if isinstance(changes, dict) else None
-        if isinstance(throttle, dict):
-            checked_throttle(throttle)
+        given = changes.get("throttle") if isinstance(changes, dict) else None
+        throttle = None if given is None else Throttle(given, self.tenant.now())
         self.switches.change(changes)
         if "throttle" in changes:
-            now = self.tenant.now()
-            self.throttle = None if throttle is None else Throttle(throttle, now)
+            self.throttle = throttle
         return self.settings()
 
     def keep_settings(self) -> None:
@@ -71,24 +68,6 @@ class Control:
 
     def clear_faults(self) -> None:
         self.faults.waiting.clear()
-
-    # ---- throttle --------------------------------------------------------------------------------
-
-    def in_force(self) -> Throttle | None:
-        """Return the limit that is in force now."""
-        if self.throttle is not None:
-            self.throttle = self.throttle.at(self.tenant.now())
-        return self.throttle
-
-    def judge(self, calls: int = 1, *, room: bool = True) -> Refusal | None:
-        """Count calls against the limit in force, or refuse them."""
-        throttle = self.in_force()
-        return None if throttle is None else throttle.judge(self.tenant.now(), calls, room=room)
-
-    def throttle_batch(self) -> str:
-        """Tell how a batch is counted."""
-        throttle = self.in_force()
-        return "items" if throttle is None else throttle.batch
 
     # ---- clock -----------------------------------------------------------------------------------
 

@@ -62,21 +62,14 @@ class Front:
         found = route(call.method, call.path)
         entry = self.service.entry(call, found)
         fault = self.control.faults.take(found.operation, found.request_id)
-        throttle = self.control.in_force()
-        at_once = throttle.at_once if throttle is not None else None
-        call.room = at_once is None or at_once.enter()
-        try:
-            await _pause(self.control.values.latency_ms)
-            if _lacks_length(call):
-                entry["status"] = 411
-                page = HTML.replace("502 Bad Gateway", "411 Length Required")
-                return web.Response(status=411, text=page)
-            if fault is None:
-                return self._respond(call, self.service.answer(call, found), entry)
-            return await self._faulty(request, call, found, fault, entry)
-        finally:
-            if at_once is not None and call.room:
-                at_once.leave()
+        await _pause(self.control.values.latency_ms)
+        if _lacks_length(call):
+            entry["status"] = 411
+            page = HTML.replace("502 Bad Gateway", "411 Length Required")
+            return web.Response(status=411, text=page)
+        if fault is None:
+            return self._respond(call, self.service.answer(call, found), entry)
+        return await self._faulty(request, call, found, fault, entry)
 
     def _respond(self, call: Call, answer: Answer, entry: Json) -> web.Response:
         entry["status"] = answer.status

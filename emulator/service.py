@@ -23,7 +23,6 @@ from emulator.call import (
     bad,
     envelope,
     not_found,
-    throttled,
     unauthorized,
 )
 from emulator.checks import Json, is_guid
@@ -88,9 +87,10 @@ class Service:
 
         Raises GraphError.
         """
-        refusal = None if call.counted else self.control.judge(room=call.room)
-        if refusal is not None:
-            raise throttled(refusal)
+        if (throttle := self.control.throttle) is not None:
+            refused = throttle.refuses(self.tenant.now())
+            if refused is not None:
+                raise GraphError(429, "TooManyRequests", "Please retry again later.", refused)
         if found.error is not None:
             raise found.error
         if not self.values.licensed:

@@ -6,6 +6,8 @@ shows those (e2e/, faults/). Where each rule is from: emulator/query.py, service
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from emulator.checks import Wrong
@@ -248,6 +250,35 @@ def test_a_malformed_batch_fails_as_a_whole(graph, payload, code):
 
     assert error(answer)[:2] == (400, code)
     assert graph.state() == "deliveryFailed"
+
+
+# -- throttling --
+
+
+def test_a_limit_gives_its_burst_at_once_and_refills_by_the_second(graph):
+    """A refused call takes nothing, more than the burst is never saved, each batch item counts."""
+    graph.turn(throttle={"perSecond": 2, "burst": 4, "level": 1})
+    passed = []
+    for seconds in (0, 0.5, 1000):
+        graph.now += timedelta(seconds=seconds)
+        passed.append([graph.list().status_code for _ in range(5)].count(200))
+    graph.now += timedelta(seconds=0.5)
+
+    assert [1, 1, 4] == passed
+    assert {"1": 200, "2": 429} == statuses(graph.batch(get_item("1"), get_item("2")))
+
+
+@pytest.mark.parametrize(("form", "header"), [
+    ("int", "4"),
+    ("decimal", "3.334"),
+    ("date", "Thu, 20 Aug 2026 12:00:05 GMT"),
+    ("none", None),
+])  # fmt: skip
+def test_a_retry_after_is_never_too_early(graph, form, header):
+    """Rounded up in every form."""
+    graph.turn(throttle={"perSecond": 0.3, "level": 0, "retryAfter": form})
+
+    assert header == graph.list().headers.get("Retry-After")
 
 
 # -- what a test asks of the emulator itself --
