@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from emulator.call import HTML, Answer, Call, GraphError, bad, no_segment, route
+from emulator.call import Answer, Call, GraphError, bad, no_segment, route
 
 if TYPE_CHECKING:
     import random
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from emulator.call import Route
     from emulator.checks import Json
-    from emulator.faults import Fault
     from emulator.service import Service
 
 LIMIT = 20
@@ -40,17 +39,14 @@ class Batches:
         if not self.control.values.batch_supported:
             raise no_segment("$batch")
         items = _items(call)
-        responses = []
-        for item in items:
-            answer = self._item(call, version, item)
-            if answer is not None:
-                responses.append({"id": item["id"], **_item_json(answer)})
+        responses = [
+            {"id": item["id"], **_item_json(self._item(call, version, item))} for item in items
+        ]
         self.dice.shuffle(responses)
         body = {"responses": odd(responses, self.control.values.batch_answers)}
         return Answer(200, {"Content-Type": "application/json"}, body)
 
-    def _item(self, batch: Call, version: str, item: Json) -> Answer | None:
-        """Answer one item; None leaves it out, which only a fault does."""
+    def _item(self, batch: Call, version: str, item: Json) -> Answer:
         path, _, text = item["url"].partition("?")
         headers = {name.lower(): str(value) for name, value in (item.get("headers") or {}).items()}
         call = Call(
@@ -63,18 +59,12 @@ class Batches:
             claims=batch.claims,
         )
         found = route(call.method, call.path)
-        entry = self.service.entry(call, found, parent=batch.graph_request_id, itemId=item["id"])
+        entry = self.service.entry(call, found, parent=batch.graph_request_id)
         fault = self.control.faults.take(found.operation, found.request_id, in_batch=True)
-        if fault is not None and not fault.after:
-            answer = self._fault(call, fault)
-        else:
+        if fault is None:
             answer = self._carried_out(call, found, item)
-            if fault is not None:
-                answer = self._fault(call, fault)
-        if fault is not None:
-            entry["fault"] = fault.kind
-            if fault.kind == "missing":
-                return None
+        else:
+            answer = self.service.fault_answer(call, fault)
         entry["status"] = answer.status
         return answer
 
@@ -96,13 +86,6 @@ class Batches:
             return self.service.one(call, found)
         except GraphError as error:
             return self.service.error(call, error)
-
-    def _fault(self, call: Call, fault: Fault) -> Answer:
-        if fault.kind == "html":
-            return Answer(fault.status or 502, {"Content-Type": "text/html"}, HTML)
-        if fault.kind == "empty":
-            return Answer(fault.status or 200)
-        return self.service.fault_answer(call, fault)
 
 
 def odd(responses: list[Json], how: Sequence[str]) -> Any:

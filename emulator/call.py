@@ -72,14 +72,10 @@ class Call:
     claims: Json = field(default_factory=dict)
 
     @property
-    def sent_client_id(self) -> str | None:
-        """client-request-id if it is a GUID; anything else is ignored."""
-        sent = self.headers.get("client-request-id")
-        return sent if is_guid(sent) else None
-
-    @property
     def client_id(self) -> str:
-        return self.sent_client_id or self.graph_request_id
+        """client-request-id if it is a GUID; anything else is ignored."""
+        sent = self.headers.get("client-request-id", "")
+        return sent if is_guid(sent) else self.graph_request_id
 
     @property
     def prefers_all(self) -> bool:
@@ -99,7 +95,7 @@ class Route:
 
 @dataclass(slots=True)
 class Answer:
-    """Status, headers and body: JSON, or a text that is sent as it is, or none at all (None)."""
+    """Status, headers and body: JSON, or text or bytes that are sent as they are, or None."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)

@@ -3,19 +3,15 @@
 For: what comes now and then, such as a dropped connection or one request that is always refused.
 Not for: how Graph is in general; that is a switch (switches.py). Broken answers: faulty_answers.py.
 
-`on`: which calls: an operation, `batch` for a whole $batch, `batchItem` for each of its items, or
-`any`.
+`on`: which calls: an operation, `batch` for a whole $batch, or `any` of these; or `token`.
 `kind`:
-    status              an error of this `status`, `code`, `message` and `retryAfter`
+    status              an error of this `status`, `code`, `message` and `retryAfter`: for a call,
+                        an item of a $batch, or a token
     html, empty, garbage  a body that is no JSON, with this `status`
-    truncated           half of the answer
     dropAfter           no answer: it was carried out, and the connection is closed
     silence             no answer: the connection stays open
-    redirect            to `location`
-    missing             a batch item that is left out of the answer
-`after`: the call is carried out nevertheless. `skip`: so many calls pass first. `times`: so many
-are met, -1: all. `requestId`: only calls about this request. A list that breaks off at its third
-page is {"on": "list", "kind": "status", "skip": 2, "times": -1}.
+`after`: the call is carried out nevertheless. `times`: so many are met, -1: all. `requestId`: only
+calls about this request.
 """
 
 from __future__ import annotations
@@ -25,7 +21,6 @@ from typing import Any
 
 from emulator.checks import (
     BOOL,
-    COUNT,
     GUID,
     STATUS,
     TEXT,
@@ -38,19 +33,8 @@ from emulator.checks import (
     optional,
 )
 
-ON = ("reprocess", "read", "list", "batch", "batchItem", "token", "any")
-KINDS = (
-    "status",
-    "html",
-    "truncated",
-    "empty",
-    "garbage",
-    "dropAfter",
-    "silence",
-    "redirect",
-    "missing",
-)
-ITEM_KINDS = ("status", "html", "empty", "missing")
+ON = ("reprocess", "read", "list", "batch", "token", "any")
+KINDS = ("status", "html", "empty", "garbage", "dropAfter", "silence")
 CHECKS = {
     "on": one_of(*ON),
     "kind": one_of(*KINDS),
@@ -58,12 +42,10 @@ CHECKS = {
     "times": Check(
         "-1 (for ever) or a whole number, 1 or more", lambda v: is_int(v) and (v == -1 or v >= 1)
     ),
-    "skip": COUNT,
     "status": STATUS,
     "code": TEXT,
     "message": TEXT,
     "retryAfter": Check("a text or a number", lambda v: is_number(v) or isinstance(v, str)),
-    "location": TEXT,
     "after": BOOL,
 }
 
@@ -76,21 +58,19 @@ class Fault:
     kind: str
     request_id: str | None = None
     times: int = 1
-    skip: int = 0
     status: int | None = None
     code: str | None = None
     message: str | None = None
     retry_after: str | None = None
-    location: str | None = None
     after: bool = False
 
     def fits(self, operation: str, request_id: str | None, in_batch: bool) -> bool:
-        """Faults of the connection fall on whole calls; a batch item takes only ITEM_KINDS."""
+        """Tell whether it falls on this call; only a status falls on an item of a $batch."""
         if self.request_id is not None and self.request_id != request_id:
             return False
         if in_batch:
-            return self.on in ("batchItem", operation) and self.kind in ITEM_KINDS
-        return self.on in ("any", operation) and self.kind != "missing"
+            return self.on == operation and self.kind == "status"
+        return self.on == operation or (self.on == "any" and operation != "token")
 
 
 def fault_from(given: Any) -> Fault:
@@ -99,25 +79,18 @@ def fault_from(given: Any) -> Fault:
     if "on" not in given or "kind" not in given:
         raise Wrong("fault needs on and kind")
     on, kind = given["on"], given["kind"]
-    if on == "batchItem" and kind not in ITEM_KINDS:
-        raise Wrong(f"fault on batchItem: 'kind' must be one of {', '.join(ITEM_KINDS)}")
-    if kind == "missing" and on not in ("batchItem", "reprocess", "read", "list"):
-        raise Wrong(
-            "fault of kind missing leaves out a batch item: "
-            "'on' must be batchItem, reprocess, read or list"
-        )
+    if on == "token" and kind != "status":
+        raise Wrong("fault on token: 'kind' must be status")
     retry_after = given.get("retryAfter")
     return Fault(
         on=on,
         kind=kind,
         request_id=(given.get("requestId") or "").lower() or None,
         times=given.get("times", 1),
-        skip=given.get("skip", 0),
         status=given.get("status"),
         code=given.get("code"),
         message=given.get("message"),
         retry_after=None if retry_after is None else str(retry_after),
-        location=given.get("location"),
         after=given.get("after", False),
     )
 
@@ -132,9 +105,6 @@ class Faults:
         """Return the first fault that fits this call, used up by one."""
         for fault in self.waiting:
             if not fault.fits(operation, request_id, in_batch):
-                continue
-            if fault.skip:
-                fault.skip -= 1
                 continue
             if fault.times > 0:
                 fault.times -= 1

@@ -21,7 +21,6 @@ from aiohttp import web
 from emulator import serve
 from emulator.checks import Wrong
 from emulator.control import Control
-from emulator.faulty_answers import STOPPING
 from emulator.http_server import Front, leave_date_out
 from emulator.identity import Identity
 from emulator.routes import add_control_routes
@@ -55,17 +54,11 @@ def create_app(
     app = web.Application(client_max_size=LARGEST_BODY)
     app[CONTROL] = control
     app[IDENTITY] = identity
-    app[STOPPING] = asyncio.Event()
-    app.on_shutdown.append(_stop)
     app.on_response_prepare.append(leave_date_out)
     add_control_routes(app, control)
     app.router.add_route("*", TOKEN_PATH, front.token)
     app.router.add_route("*", "/{path:.*}", front.graph)
     return app
-
-
-async def _stop(app: web.Application) -> None:
-    app[STOPPING].set()
 
 
 # ---- command line --------------------------------------------------------------------------------

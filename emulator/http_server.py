@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from emulator.call import HTML, Answer, Call, Route, route
-from emulator.faulty_answers import DROPPED, broken
 from emulator.identity import refusal
 
 if TYPE_CHECKING:
@@ -33,7 +32,12 @@ DIAGNOSTIC = json.dumps(
     }
 )
 NO_DATE = "-"  # stands for the header that is left out: aiohttp adds one of its own otherwise
-CARRIED_OUT = ("truncated", "dropAfter")
+# Status, body and type of faults that are no Graph answer.
+NO_JSON = {
+    "html": (502, HTML, "text/html"),
+    "empty": (200, None, "application/octet-stream"),
+    "garbage": (200, b'{"value": [{"id": \x00\xff', "application/json"),
+}
 
 
 async def leave_date_out(_request: web.Request, response: web.StreamResponse) -> None:
@@ -49,7 +53,7 @@ class Front:
         self.service = service
         self.control = service.control
 
-    async def graph(self, request: web.Request) -> web.StreamResponse:
+    async def graph(self, request: web.Request) -> web.Response:
         """Answer a call to Graph."""
         call = Call(
             method=request.method,
@@ -73,13 +77,13 @@ class Front:
 
     def _respond(self, call: Call, answer: Answer, entry: Json) -> web.Response:
         entry["status"] = answer.status
-        text = answer.body
-        if text is not None and not isinstance(text, str):
-            text = json.dumps(text, ensure_ascii=False)
+        body = answer.body
+        if body is not None and not isinstance(body, str | bytes):
+            body = json.dumps(body, ensure_ascii=False)
         return web.Response(
             status=answer.status,
             headers=self._headers(call) | answer.headers,
-            body=None if text is None else text.encode(),
+            body=body.encode() if isinstance(body, str) else body,
         )
 
     def _headers(self, call: Call) -> dict[str, str]:
@@ -98,37 +102,36 @@ class Front:
 
     async def _faulty(
         self, request: web.Request, call: Call, found: Route, fault: Fault, entry: Json
-    ) -> web.StreamResponse:
-        entry["fault"] = fault.kind
-        carried_out = fault.after or fault.kind in CARRIED_OUT
-        answer = self.service.answer(call, found) if carried_out else Answer(200)
+    ) -> web.Response:
+        """Answer as a fault says, or not at all; its status is then None in the log."""
+        if fault.after or fault.kind == "dropAfter":
+            self.service.answer(call, found)
         if fault.kind == "status":
             return self._respond(call, self.service.fault_answer(call, fault), entry)
-        sent = await broken(request, fault, answer, self._headers(call))
-        entry["status"] = sent.status if sent.status != DROPPED else None
-        return sent
+        if fault.kind in NO_JSON:
+            usual, body, kind = NO_JSON[fault.kind]
+            answer = Answer(fault.status or usual, {"Content-Type": kind}, body)
+            return self._respond(call, answer, entry)
+        if fault.kind == "silence":
+            await asyncio.Event().wait()  # until the caller hangs up or the emulator ends
+        elif request.transport is not None:
+            request.transport.abort()
+        return web.Response()
 
-    async def token(self, request: web.Request) -> web.StreamResponse:
+    async def token(self, request: web.Request) -> web.Response:
         """Answer as the managed-identity endpoint."""
         found = Route("token")
         call = Call(request.method, request.path, request.rel_url.raw_query_string, {}, None, "")
         entry = self.service.entry(call, found)
         fault = self.control.faults.take("token", None)
         await _pause(self.control.values.identity_latency_ms)
-        status, body = self._token(request)
-        if fault is not None:
-            entry["fault"] = fault.kind
-            if fault.kind != "status":
-                sent = await broken(request, fault, Answer(status, {}, body), {})
-                entry["status"] = sent.status if sent.status != DROPPED else None
-                return sent
-            status, body = refusal(
-                fault.status or 500, fault.message or "The emulator was told to fail."
-            )
+        if fault is None:
+            status, body = self._token(request)
+        else:
+            words = fault.message or "The emulator was told to fail."
+            status, body = refusal(fault.status or 500, words)
         entry["status"] = status
-        retry_after = fault.retry_after if fault is not None else None
-        headers = {} if retry_after is None else {"Retry-After": retry_after}
-        return web.json_response(body, status=status, headers=headers)
+        return web.json_response(body, status=status)
 
     def _token(self, request: web.Request) -> tuple[int, dict[str, str | int]]:
         if request.method != "GET":

@@ -270,15 +270,10 @@ class Service:
         """Note a call in the log; its status is filled in when it is known."""
         entry: Json = {
             "time": time_text(self.tenant.now()),
-            "method": call.method,
-            "path": call.path,
-            "query": call.query,
             "operation": found.operation,
             "requestId": found.request_id,
             "status": None,
-            "clientRequestId": call.sent_client_id,
             "graphRequestId": call.graph_request_id,
-            "fault": None,
             **more,
         }
         self.control.note(entry)

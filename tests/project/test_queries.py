@@ -159,7 +159,7 @@ def lines():
                 "17:00": lambda: setattr(day, "is_stopped", False),
                 "19:00": fault("any", "status", status=403, times=-1),
                 "19:15": day.clear_faults,
-                "21:00": fault("list", "truncated", times=-1),
+                "21:00": fault("list", "garbage", times=-1),
                 "21:15": day.clear_faults,
             }
         )
