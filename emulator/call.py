@@ -24,21 +24,7 @@ COLLECTIONS = {
     "beta": ("assignmentRequests", "accessPackageAssignmentRequests"),
 }
 METHODS = {"list": "GET", "read": "GET", "reprocess": "POST", "batch": "POST"}
-CODES = {
-    400: "BadRequest",
-    401: "InvalidAuthenticationToken",
-    403: "UnAuthorized",
-    404: "ResourceNotFound",
-    405: "MethodNotAllowed",
-    409: "Conflict",
-    424: "FailedDependency",
-    429: "TooManyRequests",
-    500: "InternalServerError",
-    501: "NotImplemented",
-    502: "BadGateway",
-    503: "ServiceUnavailable",
-    504: "GatewayTimeout",
-}
+CODES = {401: "InvalidAuthenticationToken", 403: "UnAuthorized", 404: "ResourceNotFound"}
 HTML = (
     "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head>"
     "<body><h1>502 Bad Gateway</h1></body></html>"
@@ -76,11 +62,6 @@ class Call:
         """client-request-id if it is a GUID; anything else is ignored."""
         sent = self.headers.get("client-request-id", "")
         return sent if is_guid(sent) else self.graph_request_id
-
-    @property
-    def prefers_all(self) -> bool:
-        """Whether it asked for members of an enumeration that came later."""
-        return "include-unknown-enum-members" in self.headers.get("prefer", "")
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ AMOUNT = Check("a number, 0 or more", lambda value: is_number(value) and value >
 COUNT = Check("a whole number, 0 or more", lambda value: is_int(value) and value >= 0)
 ABOVE_0 = Check("a number above 0", lambda value: is_number(value) and value > 0)
 POSITIVE = Check("a whole number, 1 or more", lambda value: is_int(value) and value >= 1)
-STATUS = Check("a HTTP status, 200 to 599", whole(200, 599).test)
+STATUS = Check("a HTTP status", lambda value: value in HTTPStatus)
 GUID = Check("a GUID", is_guid)
 TIME = Check("a time with offset such as 2026-01-31T12:00:00Z", is_time)
 TEXTS = list_of("texts", TEXT.test)

@@ -55,8 +55,6 @@ NAVIGATION = {
 }
 ASSIGNED = ("delivered", "delivering", "deliveryFailed", "partiallyDelivered")
 MISSING: Json = {"": "this very object stands for a property that is not there"}
-# Beyond the sentinel of its enumeration: shown only to who asks for it with `Prefer`.
-UNKNOWN_BEFORE = {"approverRemove": "unknownFutureValue"}
 
 
 def named(name: str, version: str, kind: str = "request") -> str:
@@ -86,13 +84,12 @@ def time_text(when: datetime | None, digits: int | None = None) -> str | None:
 
 @dataclass(slots=True, frozen=True)
 class Writer:
-    """Writes requests for one call. `prefers_all`: it asked for unknown enumeration members."""
+    """Writes requests for one call."""
 
     tenant: Tenant
     settings: Settings
     version: str
     now: datetime
-    prefers_all: bool = False
 
     def request(self, request: Request, expand: Expand) -> Json:
         """Write a request, with the neighbours that were asked for."""
@@ -109,9 +106,6 @@ class Writer:
         state = request.state_at(self.now)
         if state == "delivering" and request.ends_at is not None:
             state = self.tenant.rules.delivering_state
-        kind = request.request_type
-        if not self.prefers_all and self.version == "v1.0":
-            kind = UNKNOWN_BEFORE.get(kind, kind)
         status = pascal(state)
         if self.version == "beta" and state == "delivered":
             status = "FulfilledNotificationTriggered"  # seen; the other states' texts are ours
@@ -122,7 +116,7 @@ class Writer:
         return {
             **({"history": [activity]} if told else {}),
             "id": request.id,
-            "requestType": self._cased(kind),
+            "requestType": self._cased(request.request_type),
             "state": self._cased(state),
             "status": request.status or status,
             "createdDateTime": self._time(request.created),

@@ -10,13 +10,13 @@ import hmac
 import secrets
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 API_VERSION = "2019-08-01"
 SYSTEM_CLIENT_ID = "6f0b1c1e-9a0e-4d0a-8a34-2f4f6a0c1d01"
@@ -119,7 +119,8 @@ class Identity:
     ) -> tuple[int, dict[str, str | int]]:
         """Return status and body for a call of the endpoint.
 
-        `expires_on` is how the end of the token's life is told, as the switch expiresOn has it.
+        `expires_on` is how the end of the token's life is told, as the switch expiresOn has it:
+        seconds since 1970, of which App Service makes a text.
         The text for an unknown client id is the real one; the other refusals' texts are ours.
         """
         if header is None or not hmac.compare_digest(header.encode(), self.header_secret.encode()):
@@ -141,29 +142,14 @@ class Identity:
             )
         whose = client_id or SYSTEM_CLIENT_ID
         token, ends = self.issue(resource, roles, seconds, now, whose)
-        told = _told(ends, expires_on)
+        forms = {"text": str(ends), "number": ends, "later": str(ends + 3600)}
         return 200, {
             "access_token": token,
-            **({} if told is None else {"expires_on": told}),
+            "expires_on": forms[expires_on],
             "resource": resource,
             "token_type": "Bearer",
             "client_id": whose,
         }
-
-
-def _told(ends: int, form: str) -> str | int | None:
-    """Write the end of a token's life, in seconds since 1970; text is App Service's own form."""
-    date = datetime.fromtimestamp(ends, UTC).strftime("%m/%d/%Y %H:%M:%S +00:00")
-    forms: dict[str, str | int | None] = {
-        "text": str(ends),
-        "number": ends,
-        "date": date,
-        "missing": None,
-        "garbage": "soon",
-        "later": str(ends + 3600),
-        "past": "1",
-    }
-    return forms[form]
 
 
 def refusal(status: int, message: str) -> tuple[int, dict[str, str | int]]:

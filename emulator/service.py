@@ -8,13 +8,13 @@ Codes and texts marked "ours" are not confirmed by any published answer: never r
 from __future__ import annotations
 
 import random
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from emulator import query
 from emulator.batch import Batches
 from emulator.call import (
     CODES,
-    HTML,
     ROOT,
     Answer,
     Call,
@@ -119,7 +119,9 @@ class Service:
         headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
         if status < 400:
             return Answer(status, headers)
-        code = CODES.get(status, "UnknownError") if fault.code is None else fault.code
+        code = fault.code
+        if code is None:
+            code = CODES.get(status, HTTPStatus(status).phrase.replace(" ", ""))
         message = "The emulator was told to fail." if fault.message is None else fault.message
         return self.error(call, GraphError(status, code, message, headers))
 
@@ -174,7 +176,7 @@ class Service:
         name = call.path.rsplit("/", 1)[-1]
         if self.values.expand == "ignored":
             expand.navigation = {}
-        write = self._writer(call, version)
+        write = self._writer(version)
         body: Json = {
             "@odata.context": f"{call.base}/{version}/$metadata#{'/'.join(ROOT)}/{name}",
             "value": [write.request(row, expand) for row in rows],
@@ -195,15 +197,11 @@ class Service:
         )
         if found.combined and not values.combined_filter_supported:
             bad("The $filter combines conditions with 'or', which is not supported.")
-        beside = "refusedWithPackage" if "package" in found.names else "refusedAlone"
-        if "state" in found.names and values.state_filter in ("refused", beside):
-            bad("A $filter by state is not supported here.")
         return found
 
     def _listed_package(self, request: Request) -> str | None:
         """Return the access package by which a request is found: a removal may have none."""
-        hidden = request.is_removal and self.values.removal_package != "shown"
-        return None if hidden else request.access_package.id
+        return None if request.is_removal else request.access_package.id
 
     def _may_list(self, call: Call, wanted: query.Filter | None) -> None:
         """Check that a caller with catalog roles only asks for packages of those catalogs."""
@@ -221,8 +219,6 @@ class Service:
                 bad("Query option '$expand' is not supported for this resource.")
             expand.navigation = query.parse_expand(options["$expand"], version)
         if "$select" in options:
-            if lists and self.values.select == "refused":
-                bad("Query option '$select' is not supported for this resource.")
             expand.select = query.parse_select(options["$select"], version)
         if lists and self.values.select == "ignored":
             expand.select = None
@@ -239,11 +235,11 @@ class Service:
     def _entity(self, call: Call, found: Route, request: Request, expand: query.Expand) -> Json:
         name = call.path.strip("/").split("/")[3]
         context = f"{call.base}/{found.version}/$metadata#{'/'.join(ROOT)}/{name}/$entity"
-        shown = self._writer(call, found.version).request(request, expand)
+        shown = self._writer(found.version).request(request, expand)
         return {"@odata.context": context, **shown}
 
-    def _writer(self, call: Call, version: str) -> Writer:
-        return Writer(self.tenant, self.values, version, self.tenant.now(), call.prefers_all)
+    def _writer(self, version: str) -> Writer:
+        return Writer(self.tenant, self.values, version, self.tenant.now())
 
     def _reprocess(self, call: Call, found: Route) -> Answer:
         query.options(call.query, ())
@@ -259,8 +255,6 @@ class Service:
             raise GraphError(values.refusal_status, values.refusal_code, message) from None
         if values.accept_body == "none" or values.accept_status == 204:
             return Answer(values.accept_status)
-        if values.accept_body == "html":
-            return Answer(values.accept_status, {"Content-Type": "text/html"}, HTML)
         body = self._entity(call, found, request, query.Expand())
         return Answer(values.accept_status, {"Content-Type": JSON_TYPE}, body)
 

@@ -35,7 +35,6 @@ REQUEST_TYPES = (
     "systemUpdate",
     "systemRemove",
     "onBehalfAdd",
-    "approverRemove",
 )
 OUTCOMES = ("delivered", "deliveryFailed", "partiallyDelivered")
 REPROCESSABLE = ("deliveryFailed", "partiallyDelivered")
