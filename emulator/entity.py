@@ -9,61 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emulator.tenant import REPROCESSABLE
 
 if TYPE_CHECKING:
-    from emulator.query import Expand
-    from emulator.switches import Settings
-    from emulator.tenant import AccessPackage, Request, Subject, Tenant
+    from collections.abc import Collection
 
-Json = dict[str, Any]
+    from emulator.checks import Json
+    from emulator.switches import Settings
+    from emulator.tenant import Request, Tenant
 
 NAMED_IN_BETA = {
     "state": "requestState",
     "status": "requestStatus",
     "completedDateTime": "completedDate",
-    "assignment": "accessPackageAssignment",
 }
-PROPERTIES = {
-    "request": (
-        "id",
-        "requestType",
-        "state",
-        "status",
-        "createdDateTime",
-        "completedDateTime",
-        "justification",
-        "answers",
-        "customExtensionCalloutInstances",
-        "schedule",
-    ),
-    "accessPackage": ("id", "displayName", "description", "isHidden"),
-    "subject": ("id", "objectId", "displayName", "email", "principalName", "subjectType"),
-    "assignment": ("id", "state", "status", "expiredDateTime"),
-}
-NAVIGATION = {
-    "request": {
-        "accessPackage": "accessPackage",
-        "requestor": "subject",
-        "assignment": "assignment",
-    },
-    "assignment": {"target": "subject"},
-    "accessPackage": {},
-    "subject": {},
-}
-ASSIGNED = ("delivered", "delivering", "deliveryFailed", "partiallyDelivered")
-MISSING: Json = {"": "this very object stands for a property that is not there"}
+PROPERTIES = ("id", "requestType", "state", "status", "createdDateTime", "completedDateTime")
+NEIGHBOURS = ("accessPackage", "requestor")
 
 
-def named(name: str, version: str, kind: str = "request") -> str:
-    """Return what a version calls a property; beta's assignment says assignmentState."""
-    if version == "v1.0":
-        return name
-    if kind == "assignment" and name in ("state", "status"):
-        return "assignment" + pascal(name)
-    return NAMED_IN_BETA.get(name, name) if kind == "request" else name
+def named(name: str, version: str) -> str:
+    """Return what a version calls a property."""
+    return name if version == "v1.0" else NAMED_IN_BETA.get(name, name)
 
 
 def pascal(name: str) -> str:
@@ -91,16 +59,14 @@ class Writer:
     version: str
     now: datetime
 
-    def request(self, request: Request, expand: Expand) -> Json:
-        """Write a request, with the neighbours that were asked for."""
-        whole = self._request(request)
-        whole = {named(name, self.version): value for name, value in whole.items()}
-        whole = _chosen(whole, expand)
-        for name, nested in expand.navigation.items():
-            shown = self._neighbour(request, name, nested)
-            if shown is not MISSING:
-                whole[named(name, self.version)] = shown
-        return whole
+    def request(
+        self, request: Request, select: Collection[str] | None = None, expand: Collection[str] = ()
+    ) -> Json:
+        """Write a request: the selected properties (None: all), and the expanded neighbours."""
+        whole = {named(name, self.version): v for name, v in self._request(request).items()}
+        if select is not None:
+            whole = {name: value for name, value in whole.items() if name in select}
+        return whole | {name: v for name, v in self._neighbours(request).items() if name in expand}
 
     def _request(self, request: Request) -> Json:
         state = request.state_at(self.now)
@@ -121,53 +87,22 @@ class Writer:
             "status": request.status or status,
             "createdDateTime": self._time(request.created),
             "completedDateTime": self._time(self.tenant.completed_at(request, self.now)),
-            "justification": request.justification,
-            "answers": [],
-            "customExtensionCalloutInstances": [],
-            "schedule": {"@odata.type": "microsoft.graph.entitlementManagementSchedule"},
         }
 
-    def _neighbour(self, request: Request, name: str, expand: Expand) -> Json | None:
-        if name == "accessPackage":
-            return self._package(request, expand)
-        if name == "requestor":
-            return self._subject(request.requestor, expand)
-        return self._assignment(request, expand)
-
-    def _package(self, request: Request, expand: Expand) -> Json | None:
-        shown = self.settings.removal_package if request.is_removal else "shown"
-        if shown == "shown":
-            return _chosen(package_json(request.access_package), expand)
-        return {"null": None, "empty": {}, "missing": MISSING}[shown]
-
-    def _subject(self, subject: Subject, expand: Expand) -> Json:
-        whole = {
-            "id": subject.id,
-            "objectId": subject.object_id,
-            "displayName": subject.display_name,
-            "email": subject.email,
-            "principalName": subject.principal_name,
-            "subjectType": "user",
-        }
-        return _chosen(whole, expand)
-
-    def _assignment(self, request: Request, expand: Expand) -> Json | None:
-        """Write the assignment, or None for a request that has led to none (yet)."""
-        state = request.state_at(self.now)
-        if request.assignment_id is None or state not in ASSIGNED:
-            return None
-        ended = state == "delivered" and request.is_removal
-        state = "expired" if ended else state
+    def _neighbours(self, request: Request) -> Json:
+        package, person = request.access_package, request.requestor
         whole: Json = {
-            "id": request.assignment_id,
-            "state": self._cased(state),
-            "status": pascal(state),
-            "expiredDateTime": self._time(request.completed) if ended else None,
+            "requestor": {
+                "id": person.id,
+                "objectId": person.object_id,
+                "displayName": person.display_name,
+                "email": person.email,
+            }
         }
-        whole = {named(name, self.version, "assignment"): value for name, value in whole.items()}
-        whole = _chosen(whole, expand)
-        if "target" in expand.navigation:
-            whole["target"] = self._subject(request.requestor, expand.navigation["target"])
+        if not request.is_removal:
+            whole["accessPackage"] = {"id": package.id, "displayName": package.display_name}
+        elif self.settings.removal_package == "null":
+            whole["accessPackage"] = None
         return whole
 
     def _cased(self, text: str) -> str:
@@ -175,19 +110,3 @@ class Writer:
 
     def _time(self, when: datetime | None) -> str | None:
         return time_text(when, self.settings.time_digits)
-
-
-def package_json(package: AccessPackage) -> Json:
-    """Write an access package."""
-    return {
-        "id": package.id,
-        "displayName": package.display_name,
-        "description": package.display_name,
-        "isHidden": False,
-    }
-
-
-def _chosen(whole: Json, expand: Expand) -> Json:
-    if expand.select is None:
-        return whole
-    return {name: value for name, value in whole.items() if name in expand.select}

@@ -142,7 +142,7 @@ class Identity:
             )
         whose = client_id or SYSTEM_CLIENT_ID
         token, ends = self.issue(resource, roles, seconds, now, whose)
-        forms = {"text": str(ends), "number": ends, "later": str(ends + 3600)}
+        forms: dict[str, str | int] = {"text": str(ends), "number": ends, "later": str(ends + 3600)}
         return 200, {
             "access_token": token,
             "expires_on": forms[expires_on],

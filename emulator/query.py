@@ -7,43 +7,23 @@ carry plain texts of our own, Graph's wording is not confirmed.
 
 from __future__ import annotations
 
+import ast
+import functools
+import operator
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-from emulator.entity import NAVIGATION, PROPERTIES, named, pascal
+from emulator.entity import NEIGHBOURS, PROPERTIES, named, pascal
 from emulator.tenant import STATES, Request
 
-DEEPEST = 40
 Test = Callable[[Request, datetime], bool]
 
 
 class BadQuery(Exception):
     """A query option that Graph would answer with 400."""
-
-
-@dataclass(slots=True)
-class Expand:
-    """What to show of one entity: selected properties (None: all) and expanded neighbours."""
-
-    select: tuple[str, ...] | None = None
-    navigation: dict[str, Expand] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Filter:
-    """A parsed $filter.
-
-    packages: the access packages it is confined to, None when it is not confined to any.
-    names: the properties it names. combined: it has an `or`.
-    """
-
-    test: Test
-    packages: frozenset[str] | None = None
-    names: frozenset[str] = frozenset()
-    combined: bool = False
 
 
 def options(raw: str, allowed: Sequence[str]) -> dict[str, str]:
@@ -65,14 +45,60 @@ def parse_top(text: str) -> int:
     return int(text)
 
 
+def names(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Read a $select or an $expand: known names without repetition, nothing nested."""
+    found = tuple(name.strip() for name in text.split(","))
+    for name in found:
+        if name not in known or found.count(name) > 1:
+            raise BadQuery(f"Could not find a property named '{name}', or it was given twice.")
+    return found
+
+
+def parse_select(text: str, version: str) -> tuple[str, ...]:
+    """Read a $select."""
+    return names(text, [named(name, version) for name in PROPERTIES])
+
+
+def parse_expand(text: str) -> tuple[str, ...]:
+    """Read a $expand."""
+    return names(text, NEIGHBOURS)
+
+
 # ---- $filter -------------------------------------------------------------------------------------
 
-TOKEN = re.compile(
-    r"""\s*(?:(?P<mark>[()])
-    |(?P<text>'(?:[^']|'')*')
-    |(?P<name>[A-Za-z_][A-Za-z0-9_/]*))(?=[\s()]|$|(?<=[()]))""",
-    re.VERBOSE,
-)
+COMPARISON = re.compile(r"(?<![^\s(])([A-Za-z/]+)\s+eq\s+'((?:[^']|'')*)'(?=[\s)]|$)")
+REST = re.compile(r"(?:[()\s]|\band\b|\bor\b)*")
+
+
+@dataclass(slots=True)
+class Filter:
+    """A parsed $filter.
+
+    packages: the access packages it is confined to, None when it is not confined to any.
+    combined: it has an `or`.
+    """
+
+    test: Test
+    packages: frozenset[str] | None = None
+    combined: bool = False
+
+    def __and__(self, other: Filter) -> Filter:
+        """Return what asks for both."""
+        confined = [one.packages for one in (self, other) if one.packages is not None]
+        return Filter(
+            lambda request, now: self.test(request, now) and other.test(request, now),
+            frozenset.intersection(*confined) if confined else None,
+            self.combined or other.combined,
+        )
+
+    def __or__(self, other: Filter) -> Filter:
+        """Return what asks for either."""
+        confined = [one.packages for one in (self, other) if one.packages is not None]
+        return Filter(
+            lambda request, now: self.test(request, now) or other.test(request, now),
+            frozenset.union(*confined) if len(confined) == 2 else None,
+            combined=True,
+        )
 
 
 def parse_filter(
@@ -82,210 +108,56 @@ def parse_filter(
     *,
     state_counts: bool = True,
 ) -> Filter:
-    """Read a $filter.
+    """Read a $filter: comparisons with `eq`, combined by `and`, `or` and parentheses.
 
     `package_of` tells which access package a request is found by; without `state_counts` every
     state fits.
     """
-    return _FilterParser(text, version, package_of, state_counts).whole()
+    found: list[Filter] = []
 
-
-class _FilterParser:
-    """Reads by recursive descent.
-
-    filter := all ('or' all)*;  all := one ('and' one)*;  one := '(' filter ')' | name 'eq' text
-    """
-
-    def __init__(
-        self,
-        text: str,
-        version: str,
-        package_of: Callable[[Request], str | None],
-        state_counts: bool,
-    ) -> None:
-        self.version = version
-        self.package_of = package_of
-        self.state_counts = state_counts
-        self.tokens = _tokens(text)
-        self.at = 0
-        self.depth = 0
-
-    def whole(self) -> Filter:
-        result = self.any_of()
-        if self.at < len(self.tokens):
-            raise BadQuery(f"Syntax error in $filter near '{self.tokens[self.at][1]}'.")
-        return result
-
-    def any_of(self) -> Filter:
-        parts = [self.all_of()]
-        while self.word("or"):
-            parts.append(self.all_of())
-        if len(parts) == 1:
-            return parts[0]
-        tests = [part.test for part in parts]
-        confined = [part.packages for part in parts if part.packages is not None]
-        return Filter(
-            test=lambda request, now: any(test(request, now) for test in tests),
-            packages=frozenset[str]().union(*confined) if len(confined) == len(parts) else None,
-            names=frozenset[str]().union(*(part.names for part in parts)),
-            combined=True,
-        )
-
-    def all_of(self) -> Filter:
-        parts = [self.one()]
-        while self.word("and"):
-            parts.append(self.one())
-        if len(parts) == 1:
-            return parts[0]
-        tests = [part.test for part in parts]
-        confined = [part.packages for part in parts if part.packages is not None]
-        return Filter(
-            test=lambda request, now: all(test(request, now) for test in tests),
-            packages=frozenset.intersection(*confined) if confined else None,
-            names=frozenset[str]().union(*(part.names for part in parts)),
-            combined=any(part.combined for part in parts),
-        )
-
-    def one(self) -> Filter:
-        kind, value = self.take()
-        if (kind, value) == ("mark", "("):
-            self.depth += 1
-            if self.depth > DEEPEST:
-                raise BadQuery("The $filter is nested too deeply.")
-            inner = self.any_of()
-            if self.take() != ("mark", ")"):
-                raise BadQuery("Syntax error in $filter: ')' expected.")
-            self.depth -= 1
-            return inner
-        if kind != "name":
-            raise BadQuery(f"Syntax error in $filter near '{value}'.")
-        return self.comparison(value)
-
-    def comparison(self, name: str) -> Filter:
-        if name == named("state", self.version):
-            return self.state(name)
-        if name == "accessPackage/id":
-            wanted = self.text(name).lower()
-            return Filter(
-                test=lambda request, _now: self.package_of(request) == wanted,
-                packages=frozenset([wanted]),
-                names=frozenset(["package"]),
-            )
-        # The other version's name of the state, and completedDateTime, cannot be filtered; that
-        # createdDateTime can, nobody here uses.
-        raise BadQuery(f"Property '{name}' does not exist or cannot be filtered.")
-
-    def state(self, name: str) -> Filter:
-        wanted = self.text(name)
-        if self.version == "beta":
-            # A plain string on beta, so an unknown one matches nothing; in exact case: unconfirmed.
-            states = frozenset(state for state in STATES if pascal(state) == wanted)
-        elif wanted in STATES or wanted == "unknownFutureValue":
-            states = frozenset([wanted])
+    def read(match: re.Match[str]) -> str:
+        name, value = match[1], match[2].replace("''", "'")
+        if name == named("state", version):
+            found.append(_state(value, version, counts=state_counts))
+        elif name == "accessPackage/id":
+            found.append(_package(value.lower(), package_of))
         else:
-            # An enumeration on v1.0. Exact case is unconfirmed; we take the strict side.
-            raise BadQuery(f"'{wanted}' is not a member of accessPackageRequestState.")
-        counts = self.state_counts
-        return Filter(
-            test=lambda request, now: not counts or request.state_at(now) in states,
-            names=frozenset(["state"]),
-        )
+            # The other version's name of the state, and completedDateTime, cannot be filtered; that
+            # createdDateTime can, nobody here uses.
+            raise BadQuery(f"Property '{name}' does not exist or cannot be filtered.")
+        return " _ "
 
-    def text(self, name: str) -> str:
-        """Read `eq` and a text."""
-        kind, operator = self.take()
-        if (kind, operator) != ("name", "eq"):
-            raise BadQuery(f"Operator '{operator}' is not supported for '{name}'.")
-        kind, value = self.take()
-        if kind != "text":
-            raise BadQuery(f"Syntax error in $filter: '{name}' is compared with a quoted value.")
-        return value[1:-1].replace("''", "'")
-
-    def take(self) -> tuple[str, str]:
-        if self.at >= len(self.tokens):
-            raise BadQuery("Syntax error in $filter: unexpected end.")
-        self.at += 1
-        return self.tokens[self.at - 1]
-
-    def word(self, word: str) -> bool:
-        found = self.at < len(self.tokens) and self.tokens[self.at] == ("name", word)
-        self.at += found
-        return found
+    try:
+        if not REST.fullmatch(COMPARISON.sub(" ", text)):
+            raise SyntaxError
+        # What is left is Python's own syntax, with the same precedence.
+        tree = ast.parse(COMPARISON.sub(read, text).strip(), mode="eval")
+        return _combined(tree.body, iter(found))
+    except SyntaxError:
+        raise BadQuery("Syntax error in $filter, or an operator that is not supported.") from None
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    text = text.rstrip()
-    at = 0
-    while at < len(text):
-        match = TOKEN.match(text, at)
-        if match is None:
-            raise BadQuery(f"Syntax error in $filter at position {at}.")
-        kind = match.lastgroup or ""
-        found.append((kind, match.group(kind)))
-        at = match.end()
-    return found
+def _combined(tree: ast.expr, found: Iterator[Filter]) -> Filter:
+    """Combine the comparisons as a tree says, which names them in their order."""
+    if isinstance(tree, ast.Name):
+        return next(found)
+    if not isinstance(tree, ast.BoolOp):
+        raise SyntaxError
+    parts = [_combined(one, found) for one in tree.values]
+    return functools.reduce(operator.and_ if isinstance(tree.op, ast.And) else operator.or_, parts)
 
 
-# ---- $expand and $select -------------------------------------------------------------------------
+def _state(wanted: str, version: str, *, counts: bool) -> Filter:
+    if version == "beta":
+        # A plain string on beta, so an unknown one matches nothing; in exact case: unconfirmed.
+        states = [state for state in STATES if pascal(state) == wanted]
+    elif wanted in STATES:
+        states = [wanted]
+    else:
+        # An enumeration on v1.0. Exact case is unconfirmed; we take the strict side.
+        raise BadQuery(f"'{wanted}' is not a member of accessPackageRequestState.")
+    return Filter(lambda request, now: not counts or request.state_at(now) in states)
 
 
-def parse_select(text: str, version: str, kind: str = "request") -> tuple[str, ...]:
-    """Read a $select of an entity of this kind."""
-    names = tuple(name.strip() for name in text.split(","))
-    known = {named(name, version, kind) for name in PROPERTIES[kind]}
-    for name in names:
-        if name not in known:
-            raise BadQuery(f"Could not find a property named '{name}'.")
-    return names
-
-
-def parse_expand(text: str, version: str, kind: str = "request") -> dict[str, Expand]:
-    """Read a $expand such as accessPackage($select=id),assignment($expand=target).
-
-    Names in the result are those of v1.0.
-    """
-    known = {named(name, version, kind): name for name in NAVIGATION[kind]}
-    found: dict[str, Expand] = {}
-    for part in _split(text, ","):
-        name, nested = part.strip(), ""
-        if "(" in name:
-            if not name.endswith(")"):
-                raise BadQuery(f"Syntax error in $expand near '{part}'.")
-            name, nested = name[:-1].split("(", 1)
-        plain = known.get(name)
-        if plain is None or plain in found:
-            raise BadQuery(
-                f"Could not expand '{name}': no such navigation property, or given twice."
-            )
-        target = NAVIGATION[kind][plain]
-        found[plain] = _nested(nested, version, target) if "(" in part else Expand()
-    return found
-
-
-def _nested(text: str, version: str, kind: str) -> Expand:
-    expand = Expand()
-    for part in _split(text, ";"):
-        option, _, value = part.strip().partition("=")
-        if option == "$select":
-            expand.select = parse_select(value, version, kind)
-        elif option == "$expand":
-            expand.navigation = parse_expand(value, version, kind)
-        else:
-            raise BadQuery(f"Option '{option}' is not supported inside $expand.")
-    return expand
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at separators that are not inside parentheses."""
-    parts, depth, start = [], 0, 0
-    for at, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if depth < 0:
-            break
-        if letter == separator and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    if depth:
-        raise BadQuery("Syntax error: parentheses do not match.")
-    return [*parts, text[start:]]
+def _package(wanted: str, package_of: Callable[[Request], str | None]) -> Filter:
+    return Filter(lambda request, _now: package_of(request) == wanted, frozenset([wanted]))

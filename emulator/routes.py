@@ -5,7 +5,7 @@ Not for: anything that Graph has.
 
     GET PATCH DELETE  /control/settings     all switches; change some; back to those of the start
     POST DELETE       /control/faults       let something go wrong; nothing any more
-    GET POST DELETE   /control/requests     all (or ?id=…); {"requests": [...]}; none any more
+    GET POST DELETE   /control/requests     ids and states; {"requests": [...]}; none any more
     GET POST          /control/clock        the tenant's time; {"advanceSeconds": n}
     GET DELETE        /control/log          every call to Graph and to the identity; emptied
 
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from emulator.checks import GUID, Wrong, checked
+from emulator.checks import Wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from emulator.control import Control
 
@@ -32,41 +32,29 @@ HEADER = "X-Emulator-Control"
 def add_control_routes(app: web.Application, control: Control) -> None:
     """Put /control/... into an application."""
 
-    def guarded(method: str, path: str, act: Callable[[web.Request, Any], Any]) -> None:
+    def add(method: str, path: str, act: Callable[[Any], Any]) -> None:
         async def handle(request: web.Request) -> web.Response:
             if request.headers.get(HEADER) != "local":  # no page of another site can send it
                 return web.json_response({"error": f"{HEADER} is missing or wrong"}, status=403)
             try:
-                return web.json_response(act(request, await _json(request)))
+                return web.json_response(act(await _json(request)))
             except Wrong as wrong:
                 return web.json_response({"error": str(wrong)}, status=400)
 
-        handler: Callable[[web.Request], Awaitable[web.StreamResponse]] = handle
-        app.router.add_route(method, f"/control/{path}", handler)
+        app.router.add_route(method, f"/control/{path}", handle)
 
-    def emptied(path: str, act: Callable[[], None]) -> None:
-        def empty(_request: web.Request, _body: Any) -> dict[str, int]:
-            act()
-            return {path: 0}
-
-        guarded("DELETE", path, empty)
-
-    guarded("GET", "settings", lambda _request, _body: control.settings())
-    guarded("PATCH", "settings", lambda _request, body: control.patch_settings(body))
-    guarded("DELETE", "settings", lambda _request, _body: control.reset_settings())
-    guarded("POST", "faults", lambda _request, body: control.add_fault(body))
-    emptied("faults", control.clear_faults)
-    guarded("GET", "requests", lambda request, _body: {"requests": control.requests(_id(request))})
-    guarded(
-        "POST",
-        "requests",
-        lambda _request, body: {"ids": control.put_requests(_only(body, "requests"))},
-    )
-    emptied("requests", control.clear_requests)
-    guarded("GET", "log", lambda _request, _body: {"log": control.log()})
-    emptied("log", control.clear_log)
-    guarded("GET", "clock", lambda _request, _body: control.time())
-    guarded("POST", "clock", lambda _request, body: control.advance(_only(body, "advanceSeconds")))
+    add("GET", "settings", lambda _: control.settings())
+    add("PATCH", "settings", control.patch_settings)
+    add("DELETE", "settings", lambda _: control.reset_settings())
+    add("POST", "faults", control.add_fault)
+    add("DELETE", "faults", lambda _: control.clear_faults())
+    add("GET", "requests", lambda _: {"requests": control.requests()})
+    add("POST", "requests", lambda body: {"ids": control.put_requests(_only(body, "requests"))})
+    add("DELETE", "requests", lambda _: control.clear_requests())
+    add("GET", "log", lambda _: {"log": control.log()})
+    add("DELETE", "log", lambda _: control.clear_log())
+    add("GET", "clock", lambda _: control.time())
+    add("POST", "clock", lambda body: control.advance(_only(body, "advanceSeconds")))
 
 
 async def _json(request: web.Request) -> Any:
@@ -82,8 +70,3 @@ def _only(body: Any, name: str) -> Any:
     if not isinstance(body, dict) or list(body) != [name]:
         raise Wrong(f"the body must be a JSON object with '{name}' only")
     return body[name]
-
-
-def _id(request: web.Request) -> str | None:
-    checked(dict(request.query), {"id": GUID}, "query")
-    return request.query.get("id")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from emulator.tenant import ENDED, REPROCESSABLE, AccessPackage, Catalog, Request, Subject, Tenant
+from emulator.tenant import ENDED, REPROCESSABLE, AccessPackage, Request, Subject, Tenant
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,7 +138,7 @@ class Samples:
     def __init__(self, random: Random, now: datetime) -> None:
         self.random = random
         self.now = now
-        general = Catalog(guid(random), "General")
+        general = guid(random)
         names = dict.fromkeys(name for one in TROUBLES for name in one.packages)
         self.packages = {name: AccessPackage(guid(random), name, general) for name in names}
         self.people = {one: self._person(one.guests) for one in TROUBLES}
@@ -208,8 +208,7 @@ class Samples:
         mail = f"{name.lower().replace(' ', '.')}{self.random.randrange(10, 100)}"
         if is_guest:
             return Subject(guid(self.random), None, f"{mail}@fabrikam.example")
-        address = f"{mail}@contoso.example"
-        return Subject(guid(self.random), name, address, guid(self.random), address)
+        return Subject(guid(self.random), name, f"{mail}@contoso.example", guid(self.random))
 
 
 def fill(tenant: Tenant, samples: Samples, count: int) -> None:

@@ -132,7 +132,7 @@ class Service:
 
     def _in_catalogs(self, package_id: str) -> bool:
         package = self.tenant.packages.get(package_id)
-        return package is not None and package.catalog.id in _lower(self.values.catalogs)
+        return package is not None and package.catalog_id in _lower(self.values.catalogs)
 
     def _check_package(self, *package_ids: str) -> None:
         """Refuse what is about a package that is forbidden or missing."""
@@ -160,12 +160,16 @@ class Service:
 
     def _list(self, call: Call, version: str) -> Answer:
         options = query.options(call.query, LIST_OPTIONS)
-        expand = self._expand(options, version, lists=True)
-        wanted = self._filter(options, version)
-        if wanted and "package" in wanted.names and "accessPackage" not in expand.navigation:
+        values = self.values
+        select = query.parse_select(options["$select"], version) if "$select" in options else None
+        expand = query.parse_expand(options["$expand"]) if "$expand" in options else ()
+        if expand and values.expand == "refused":
+            bad("Query option '$expand' is not supported for this resource.")
+        if "accessPackage/id" in options.get("$filter", "") and "accessPackage" not in expand:
             bad("A filter on accessPackage/id needs $expand=accessPackage.")
+        wanted = self._filter(options, version)
         self._may_list(call, wanted)
-        hidden = _lower(self.values.forbidden_packages) | _lower(self.values.missing_packages)
+        hidden = _lower(values.forbidden_packages) | _lower(values.missing_packages)
 
         def shown(request: Request, now: datetime) -> bool:
             return request.access_package.id not in hidden and (
@@ -174,12 +178,12 @@ class Service:
 
         rows, link = self.pages.page(call, options, shown)
         name = call.path.rsplit("/", 1)[-1]
-        if self.values.expand == "ignored":
-            expand.navigation = {}
-        write = self._writer(version)
+        select = None if values.select == "ignored" else select
+        expand = () if values.expand == "ignored" else expand
+        write = Writer(self.tenant, values, version, self.tenant.now())
         body: Json = {
             "@odata.context": f"{call.base}/{version}/$metadata#{'/'.join(ROOT)}/{name}",
-            "value": [write.request(row, expand) for row in rows],
+            "value": [write.request(row, select, expand) for row in rows],
         }
         if link is not None:
             body["@odata.nextLink"] = link
@@ -212,34 +216,18 @@ class Service:
             raise unauthorized()
         self._check_package(*packages or ())
 
-    def _expand(self, options: Mapping[str, str], version: str, *, lists: bool) -> query.Expand:
-        expand = query.Expand()
-        if "$expand" in options:
-            if lists and self.values.expand == "refused":
-                bad("Query option '$expand' is not supported for this resource.")
-            expand.navigation = query.parse_expand(options["$expand"], version)
-        if "$select" in options:
-            expand.select = query.parse_select(options["$select"], version)
-        if lists and self.values.select == "ignored":
-            expand.select = None
-        return expand
-
     # ---- one request -----------------------------------------------------------------------------
 
     def _read(self, call: Call, found: Route) -> Answer:
-        options = query.options(call.query, ("$expand", "$select"))
-        expand = self._expand(options, found.version, lists=False)
+        query.options(call.query, ())
         request = self._found(call, found, READ_ROLE, WRITE_ROLE)
-        return Answer(200, {"Content-Type": JSON_TYPE}, self._entity(call, found, request, expand))
+        return Answer(200, {"Content-Type": JSON_TYPE}, self._entity(call, found, request))
 
-    def _entity(self, call: Call, found: Route, request: Request, expand: query.Expand) -> Json:
+    def _entity(self, call: Call, found: Route, request: Request) -> Json:
         name = call.path.strip("/").split("/")[3]
         context = f"{call.base}/{found.version}/$metadata#{'/'.join(ROOT)}/{name}/$entity"
-        shown = self._writer(found.version).request(request, expand)
-        return {"@odata.context": context, **shown}
-
-    def _writer(self, version: str) -> Writer:
-        return Writer(self.tenant, self.values, version, self.tenant.now())
+        write = Writer(self.tenant, self.values, found.version, self.tenant.now())
+        return {"@odata.context": context, **write.request(request)}
 
     def _reprocess(self, call: Call, found: Route) -> Answer:
         query.options(call.query, ())
@@ -255,7 +243,7 @@ class Service:
             raise GraphError(values.refusal_status, values.refusal_code, message) from None
         if values.accept_body == "none" or values.accept_status == 204:
             return Answer(values.accept_status)
-        body = self._entity(call, found, request, query.Expand())
+        body = self._entity(call, found, request)
         return Answer(values.accept_status, {"Content-Type": JSON_TYPE}, body)
 
     # ---- log -------------------------------------------------------------------------------------

@@ -49,31 +49,22 @@ def utc_now() -> datetime:
 
 
 @dataclass(slots=True, frozen=True)
-class Catalog:
-    """Where access packages are kept, and what catalog roles are given on."""
-
-    id: str
-    display_name: str
-
-
-@dataclass(slots=True, frozen=True)
 class AccessPackage:
-    """What is asked for."""
+    """What is asked for. Catalog roles are given on the catalog that it is kept in."""
 
     id: str
     display_name: str
-    catalog: Catalog
+    catalog_id: str
 
 
 @dataclass(slots=True, frozen=True)
 class Subject:
-    """Who asks. A guest who is not in the directory yet has no object id and no principal name."""
+    """Who asks. A guest who is not in the directory yet has no object id."""
 
     id: str
     display_name: str | None
     email: str
     object_id: str | None = None
-    principal_name: str | None = None
 
 
 @dataclass(slots=True)
@@ -93,11 +84,9 @@ class Request:
     completed: datetime | None
     access_package: AccessPackage
     requestor: Subject
-    assignment_id: str | None = None
     status: str | None = None
     detail: str = ""
     refusal: str = ""
-    justification: str | None = None
     outcomes: tuple[str, ...] = ("delivered",)
     fixed_at: datetime | None = None
     delivery_seconds: float | None = None

@@ -110,7 +110,7 @@ class Emulated:
 
     def state(self, n=0):
         """What a request is in truth."""
-        return self.control.requests(IDS[n])[0]["state"]
+        return self.tenant.get(IDS[n]).state_at(self.tenant.now())
 
     def token(self, roles=(WRITE,), audience="https://graph.microsoft.com", seconds=3600):
         return self.identity.issue(audience, roles, seconds, self.now)[0]
