@@ -1,7 +1,7 @@
 """An emulated Microsoft Graph (entitlement-management requests) and managed-identity endpoint.
 
-For: pointing any Graph client at it on one machine: `python -m emulator.graph --port 7072`;
-or `create_app` in a test. `--help` lists every switch, `/control` (routes.py) turns them later.
+For: pointing any Graph client at it on one machine, as run.py does; or `create_app` in a test.
+`python -m emulator.graph --help` lists every switch, `/control` (routes.py) turns them later.
 Not for: production, other parts of Graph, or measuring Graph's real speed.
 This file puts the parts together and reads the command line.
 """
@@ -12,9 +12,8 @@ import argparse
 import asyncio
 import json
 import random
-import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -24,7 +23,7 @@ from emulator.control import Control
 from emulator.http_server import Front, leave_date_out
 from emulator.identity import Identity
 from emulator.routes import add_control_routes
-from emulator.samples import CHANGE_SECONDS, EXAMPLE, Life, Samples, fill, fill_with_due
+from emulator.samples import CHANGE_SECONDS, Life, Samples, fill, fill_with_due
 from emulator.service import Service
 from emulator.switches import Rules, declared, json_name
 from emulator.tenant import Tenant
@@ -64,7 +63,7 @@ def create_app(
 # ---- command line --------------------------------------------------------------------------------
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m emulator.graph",
         usage="%(prog)s [options]",
@@ -73,8 +72,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--host", default="127.0.0.1")
-    add("--port", type=int, default=7072)
+    add("--port", type=int, required=True)
     add("--requests", type=int, default=90, help="failed requests (90), and some others beside")
     add("--all-failed", action="store_true", help="no others, all due, and delivered when tried")
     add("--live", action="store_true", help="new ones fail, and what makes them fail is mended")
@@ -85,15 +83,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         default="https://graph.microsoft.com",
         help="Graph root that tokens must be for",
     )
-    add("--identity-header", default="local-identity-header", help="what X-IDENTITY-HEADER must be")
+    add("--identity-header", required=True, help="what X-IDENTITY-HEADER must be")
     add(
         "--client-id", action="append", default=[], help="a user-assigned identity; may be repeated"
-    )
-    add(
-        "--fault",
-        action="append",
-        default=[],
-        help="a fault as JSON, as for POST /control/faults; may be repeated",
     )
     add("--exit-with-parent", action="store_true", help="end when stdin closes")
     switches = parser.add_argument_group("switches")
@@ -103,7 +95,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         switches.add_argument(
             f"--{one.name.replace('_', '-')}", metavar="VALUE", help=text.replace("%", "%%")
         )
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
 def _switches(given: argparse.Namespace) -> Json:
@@ -121,22 +113,11 @@ def _value(text: str, default: Any) -> Any:
     if isinstance(default, str):
         return text
     if isinstance(default, tuple):
-        return _parts(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
     try:
         return json.loads(text)
     except ValueError:
         return text  # nothing of the kind: it is refused with what would be right
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _fault(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise Wrong(f"--fault is not JSON: {text}") from None
 
 
 def _control(given: argparse.Namespace) -> tuple[Control, Samples]:
@@ -146,8 +127,6 @@ def _control(given: argparse.Namespace) -> tuple[Control, Samples]:
     control = Control(tenant, given.seed)
     control.patch_settings(_switches(given))
     control.keep_settings()
-    for text in given.fault:
-        control.add_fault(_fault(text))
     return control, samples
 
 
@@ -164,29 +143,9 @@ async def _live(life: Life) -> AsyncIterator[None]:
     task.cancel()
 
 
-def _hints(given: argparse.Namespace, identity: Identity, control: Control) -> None:
-    """Print what a person needs to try it.
-
-    The token is the only secret shown, and good for this process only.
-    """
-    root = f"http://{given.host}:{given.port}"
-    values = control.values
-    token, _ = identity.issue(
-        identity.audience, values.roles, values.token_seconds, control.tenant.clock()
-    )
-    print(f"Emulated Graph on {root} (Ctrl-C ends it); a failed request: {EXAMPLE}")
-    print(f"IDENTITY_ENDPOINT={root}{TOKEN_PATH}")
-    print(f"TOKEN={token}", flush=True)
-
-
-def _fail(text: str) -> NoReturn:
-    print(f"emulator.graph: {text}", file=sys.stderr)
-    raise SystemExit(1)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run alone."""
-    given = _arguments(argv)
+def main() -> None:
+    """Serve one tenant until told to stop."""
+    given = _arguments()
     if given.exit_with_parent:
         serve.exit_with_parent()
     identity = Identity(
@@ -200,15 +159,9 @@ def main(argv: list[str] | None = None) -> None:
         if given.live:
             life = Life(control.tenant, samples)
             app.cleanup_ctx.append(lambda _: _live(life))
-        asyncio.run(
-            serve.until_stopped(
-                app, given.host, given.port, lambda: _hints(given, identity, control)
-            )
-        )
-    except Wrong as wrong:
-        _fail(str(wrong))
-    except OSError as error:
-        _fail(f"cannot listen on {given.host}:{given.port}: {error.strerror}")
+        asyncio.run(serve.until_stopped(app, given.port))
+    except (Wrong, OSError) as error:
+        raise SystemExit(f"emulator.graph: {error}") from None
 
 
 if __name__ == "__main__":

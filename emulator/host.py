@@ -8,8 +8,7 @@ is read (inputs.py).
 The worker library loads the app, converts bindings and runs functions; what the real host does
 around it is done here: routes, keys, methods, header names, `%SETTING%`, timers, time-outs, logs.
 As on Azure, a body without Content-Length reaches nobody, and log lines outside of an invocation
-are lost (lost_lines.py). `--late-settings` names app settings that are missing while it is loaded
-(azure-functions-python-worker #1770).
+are lost (lost_lines.py).
 """
 
 from __future__ import annotations
@@ -28,15 +27,12 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from croniter import croniter
 
 from emulator import inputs, lost_lines, protos, serve
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 log = logging.getLogger("host")
 LARGEST_BODY = 100 * 1024 * 1024
@@ -73,15 +69,8 @@ class Host:
     by_hand: set[asyncio.Future[str]] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
 
-    async def load(self, late_settings: Collection[str] = ()) -> None:
-        """Have the worker load the app, without some of its settings. Raises AppNotLoaded."""
-        late = {name: os.environ.pop(name) for name in late_settings if name in os.environ}
-        try:
-            await self._load()
-        finally:
-            os.environ.update(late)
-
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Have the worker load the app. Raises AppNotLoaded."""
         os.chdir(self.app_dir)
         sys.path.insert(0, str(self.app_dir))
         self.settings = json.loads((self.app_dir / "host.json").read_text())
@@ -312,10 +301,8 @@ def main() -> int:
     """Serve one app until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m emulator.host", description=__doc__)
     parser.add_argument("--app", type=Path, default=Path.cwd())
-    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7071)
     parser.add_argument("--exit-with-parent", action="store_true", help="end when stdin closes")
-    parser.add_argument("--late-settings", default="", help="app settings missing at load")
     options = parser.parse_args()
     host = Host(
         options.app.resolve(),
@@ -339,15 +326,10 @@ def _log_to_stdout(host: Host) -> None:
 
 async def _serve(host: Host, options: argparse.Namespace) -> int:
     try:
-        await host.load(options.late_settings.split(","))
-    except AppNotLoaded as error:
-        print(f"the app could not be loaded: {error}", file=sys.stderr)
-        return 1
-    try:
-        await serve.until_stopped(application(host), options.host, options.port)
-    except OSError as error:
-        where = f"{options.host}:{options.port}"
-        print(f"cannot listen on {where}: {error.strerror}", file=sys.stderr)
+        await host.load()
+        await serve.until_stopped(application(host), options.port)
+    except (AppNotLoaded, OSError) as error:
+        print(f"the app could not be started: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -66,7 +66,7 @@ def free_port() -> int:
 class Local:
     """The emulated Graph and the host with the app, as two processes.
 
-    The app sees these `settings` and no others, with `late` not before it has been loaded.
+    The app sees these `settings` and no others.
     Its attempts are in memory unless AzureWebJobsStorage is among them.
     `lines` are what both have printed.
     """
@@ -76,7 +76,6 @@ class Local:
     app: Path = APP
     settings: dict[str, str] = field(default_factory=dict)
     graph_options: tuple[str, ...] = ()
-    late: bool = False
     echo: bool = False
     lines: list[str] = field(default_factory=list)
 
@@ -111,8 +110,7 @@ class Local:
             **self.settings,
         }
         graph = self._part("emulator.graph", *self._graph_options())
-        late = ("--late-settings", ",".join(local)) if self.late else ()
-        options = ("--port", str(self.port), "--app", str(self.app), *late)
+        options = ("--port", str(self.port), "--app", str(self.app))
         host = self._part("emulator.host", *options, settings=local)
         self._wait(graph, f"{self.graph_url}/control/clock", {"X-Emulator-Control": "local"})
         self._wait(host, f"{self.url}/admin/host/status", {"x-functions-key": self.master_key})

@@ -9,20 +9,14 @@ import asyncio
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
+async def until_stopped(app: web.Application, port: int) -> None:
+    """Serve on 127.0.0.1 until SIGINT or SIGTERM; calls under way are not waited for.
 
-async def until_stopped(
-    app: web.Application, address: str, port: int, ready: Callable[[], None] = lambda: None
-) -> None:
-    """Serve until SIGINT or SIGTERM; calls under way are not waited for.
-
-    Calls `ready` once it listens. Raises OSError when the port cannot be used.
+    Raises OSError when the port cannot be used.
     """
     runner = web.AppRunner(
         app,
@@ -32,8 +26,7 @@ async def until_stopped(
         auto_decompress=False,  # bodies are taken as they come
     )
     await runner.setup()
-    await web.TCPSite(runner, address, port, backlog=1024).start()
-    ready()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
