@@ -26,7 +26,6 @@ from emulator.run import OWN, Local, NotStarted, ask
 from emulator.samples import EXAMPLE
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
 
 # Only beta has words for a failed delivery.
@@ -52,22 +51,6 @@ emulated Graph's, `python -m emulator.graph --help`; for example:
 
 class CannotRun(Exception):
     """It cannot be started like this; the text says why, and what would be right."""
-
-
-class Newcomer(Local):
-    """The local app, which remembers attempts at the sample tenant's requests."""
-
-    samples = ""
-
-    def _part(
-        self, module: str, *options: str, settings: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
-        if module == "emulator.host" and self.samples:
-            module, settings = (
-                "emulator.newcomer_host",
-                {**(settings or {}), "SAMPLES": self.samples},
-            )
-        return super()._part(module, *options, settings=settings)
 
 
 def hints(local: Local) -> str:
@@ -142,8 +125,11 @@ def graph_port(environ: Mapping[str, str]) -> int:
     return int(port) + 1 if port.isascii() and port.isdecimal() else PORT + 1
 
 
-def local_app(arguments: list[str], environ: Mapping[str, str]) -> Newcomer:
-    """Make what command line and environment ask for. Raises CannotRun."""
+def local_app(arguments: list[str], environ: Mapping[str, str]) -> Local:
+    """Make what command line and environment ask for. Raises CannotRun.
+
+    The app remembers attempts at the sample tenant's requests; Graph is that of the cloud.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m emulator",
         allow_abbrev=False,
@@ -157,13 +143,19 @@ def local_app(arguments: list[str], environ: Mapping[str, str]) -> Newcomer:
     whole = settings(environ)
     now = datetime.now(UTC).isoformat()
     options = ["--requests", str(given.requests), "--seed", str(given.seed), "--at", now, "--live"]
+    options += ["--audience", app_settings.load(whole).token_scope.removesuffix("/.default")]
     if client_id := whole.get("AZURE_CLIENT_ID"):
         options += ["--client-id", client_id]
     port = port_of(environ, "PORT", PORT)
     of_graph = port_of(environ, "GRAPH_PORT", graph_port(environ))
-    local = Newcomer(port, of_graph, settings=whole, graph_options=(*options, *others), echo=True)
-    local.samples = f"{given.requests} {given.seed} {now}"
-    return local
+    return Local(
+        port,
+        of_graph,
+        settings=whole | {"SAMPLES": f"{given.requests} {given.seed} {now}"},
+        graph_options=(*options, *others),
+        echo=True,
+        host="emulator.newcomer_host",
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -44,11 +44,6 @@ OWN = (
     "HTTP_AUTH_LEVEL",
     "HTTP_BUDGET_SECONDS",
 )
-AUDIENCES = {
-    "usgov": "https://graph.microsoft.us",
-    "usgov-dod": "https://dod-graph.microsoft.us",
-    "china": "https://microsoftgraph.chinacloudapi.cn",
-}
 
 
 class NotStarted(Exception):
@@ -77,6 +72,7 @@ class Local:
     settings: dict[str, str] = field(default_factory=dict)
     graph_options: tuple[str, ...] = ()
     echo: bool = False
+    host: str = "emulator.host"
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,18 +105,12 @@ class Local:
             "IDENTITY_HEADER": self.identity_header,
             **self.settings,
         }
-        graph = self._part("emulator.graph", *self._graph_options())
+        own = ("--port", str(self.graph_port), "--identity-header", self.identity_header)
+        graph = self._part("emulator.graph", *own, *self.graph_options)
         options = ("--port", str(self.port), "--app", str(self.app))
-        host = self._part("emulator.host", *options, settings=local)
+        host = self._part(self.host, *options, settings=local)
         self._wait(graph, f"{self.graph_url}/control/clock", {"X-Emulator-Control": "local"})
         self._wait(host, f"{self.url}/admin/host/status", {"x-functions-key": self.master_key})
-
-    def _graph_options(self) -> list[str]:
-        """Return the options of the emulated Graph, which is that of the cloud that is set."""
-        options = ["--port", str(self.graph_port), "--identity-header", self.identity_header]
-        if audience := AUDIENCES.get(self.settings.get("GRAPH_CLOUD", "").lower()):
-            options += ["--audience", audience]
-        return [*options, *self.graph_options]
 
     def _part(
         self, module: str, *options: str, settings: Mapping[str, str] | None = None
