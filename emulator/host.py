@@ -6,7 +6,7 @@ is read (inputs.py).
     python -m emulator.host --app DIR --port 7071
 
 The worker library loads the app, converts bindings and runs functions; what the real host does
-around it is done here: routes, keys, methods, header names, `%SETTING%`, timers, time-outs, logs.
+around it is done here: routes, keys, methods, header names, `%SETTING%`, timers, logs.
 As on Azure, a body without Content-Length reaches nobody, and log lines outside of an invocation
 are lost (lost_lines.py).
 """
@@ -65,7 +65,6 @@ class Host:
     handle: Any = None
     functions: dict[str, Function] = field(default_factory=dict)
     routes: list[tuple[re.Pattern[str], Function]] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
     by_hand: set[asyncio.Future[str]] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
 
@@ -73,7 +72,6 @@ class Host:
         """Have the worker load the app. Raises AppNotLoaded."""
         os.chdir(self.app_dir)
         sys.path.insert(0, str(self.app_dir))
-        self.settings = json.loads((self.app_dir / "host.json").read_text())
         from azure_functions_runtime import handle_event
         from azure_functions_runtime.utils.threadpool import start_threadpool_executor
 
@@ -99,9 +97,7 @@ class Host:
         function = Function(item.name, item.function_id, trigger)
         self.functions[item.name] = function
         if function.is_http:
-            prefix = self.settings.get("extensions", {}).get("http", {}).get("routePrefix", "api")
-            route = f"{prefix}/{trigger.get('route') or item.name}".strip("/")
-            self.routes.append((inputs.route_pattern(route), function))
+            self.routes.append((inputs.route_pattern(f"api/{trigger['route']}"), function))
             self.routes.sort(key=lambda one: one[1].name.lower())  # as the real host tries them
 
     async def invoke(self, function: Function, data: Any) -> tuple[Any, str]:
@@ -114,21 +110,15 @@ class Host:
             invocation_id=invocation_id,
             function_id=function.id,
             input_data=[protos.ParameterBinding(name=function.trigger["name"], data=data)],
-            trigger_metadata={},
             trace_context=protos.message(trace_parent="", trace_state="", attributes={}),
             retry_context=protos.message(retry_count=0, max_retry_count=0, exception=None),
         )
         run = self.handle.invocation_request(
             protos.envelope(protos.message(invocation_request=call))
         )
-        try:
-            answer = await asyncio.wait_for(
-                asyncio.shield(asyncio.ensure_future(run)), self._timeout()
-            )
-            failed = answer.result.status != protos.StatusResult.Success
-            problem = str(answer.result.exception.message) if failed else ""
-        except TimeoutError:
-            answer, problem = None, f"functionTimeout of {self._timeout():.0f} s exceeded"
+        answer = await asyncio.shield(asyncio.ensure_future(run))  # goes on without its caller
+        failed = answer.result.status != protos.StatusResult.Success
+        problem = str(answer.result.exception.message) if failed else ""
         self.running.discard(invocation_id)
         outcome = "Failed" if problem else "Succeeded"
         milliseconds = (time.monotonic() - started) * 1000
@@ -141,11 +131,7 @@ class Host:
             milliseconds,
             f" {problem}" if problem else "",
         )
-        return (None if problem or answer is None else answer.return_value), problem
-
-    def _timeout(self) -> float:
-        hours, minutes, seconds = self.settings.get("functionTimeout", "00:30:00").split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return (None if problem else answer.return_value), problem
 
     def may(self, given: str | None, level: str) -> bool:
         """Whether this key opens a function of this level; the master key always does."""
@@ -206,16 +192,8 @@ class Host:
 
     async def run_timer(self, function: Function, past_due: bool = False) -> str:
         """Run a timer function once; return what went wrong, or nothing."""
-        info = {
-            "IsPastDue": past_due,
-            "Schedule": {"AdjustForDST": True},
-            "ScheduleStatus": {
-                "Last": "0001-01-01T00:00:00+00:00",
-                "Next": datetime.now(UTC).isoformat(),
-                "LastUpdated": "0001-01-01T00:00:00+00:00",
-            },
-        }
-        _, problem = await self.invoke(function, protos.TypedData(json=json.dumps(info)))
+        info = json.dumps({"IsPastDue": past_due})
+        _, problem = await self.invoke(function, protos.TypedData(json=info))
         return problem
 
     async def keep_time(self, function: Function) -> None:
@@ -264,10 +242,10 @@ def _key(request: web.Request) -> str | None:
 
 @web.middleware
 async def _without_words(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Answer as the real host what is no route of it: 404, without a body."""
+    """Answer as the real host what is no path at all: 404, without a body."""
     try:
         return await handler(request)  # type: ignore[no-any-return]
-    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+    except web.HTTPNotFound:
         return web.Response(status=404)
 
 
