@@ -10,9 +10,8 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from emulator.checks import NUMBER, Json, Wrong
+from emulator.checks import AMOUNT, Json, Wrong
 from emulator.control_requests import put_requests
-from emulator.entity import time_text
 from emulator.faults import Faults, fault_from
 from emulator.switches import Settings, Switches
 from emulator.throttle import Throttle
@@ -71,18 +70,11 @@ class Control:
 
     # ---- clock -----------------------------------------------------------------------------------
 
-    def advance(self, seconds: Any) -> Json:
+    def advance(self, seconds: Any) -> None:
         """Move the tenant's clock on; the throttle refills, tokens do not age."""
-        if not NUMBER.test(seconds) or seconds < 0:
-            raise Wrong("'advanceSeconds' must be a number, 0 or more")
+        if not AMOUNT.test(seconds):
+            raise Wrong(f"'advanceSeconds' must be {AMOUNT.words}")
         self.tenant.advance(seconds)
-        return self.time()
-
-    def time(self) -> Json:
-        return {
-            "now": time_text(self.tenant.now()),
-            "offsetSeconds": self.tenant.offset.total_seconds(),
-        }
 
     # ---- log -------------------------------------------------------------------------------------
 

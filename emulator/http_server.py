@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from emulator.faults import Fault
     from emulator.service import Service
 
-DIAGNOSTIC = json.dumps(
-    {
-        "ServerInfo": {
-            "DataCenter": "Emulator",
-            "Slice": "E",
-            "Ring": "1",
-            "ScaleUnit": "000",
-            "RoleInstance": "EMULATOR",
-        }
-    }
-)
 NO_DATE = "-"  # stands for the header that is left out: aiohttp adds one of its own otherwise
 # Status, body and type of faults that are no Graph answer.
 NO_JSON = {
@@ -97,7 +86,6 @@ class Front:
             "Date": dates[self.control.values.date],
             "request-id": call.graph_request_id,
             "client-request-id": call.client_id,
-            "x-ms-ags-diagnostic": DIAGNOSTIC,
         }
 
     async def _faulty(

@@ -6,7 +6,7 @@ Not for: anything that Graph has.
     GET PATCH DELETE  /control/settings     all switches; change some; back to those of the start
     POST DELETE       /control/faults       let something go wrong; nothing any more
     GET POST DELETE   /control/requests     ids and states; {"requests": [...]}; none any more
-    GET POST          /control/clock        the tenant's time; {"advanceSeconds": n}
+    POST              /control/clock        {"advanceSeconds": n}: move the tenant's time on
     GET DELETE        /control/log          every call to Graph and to the identity; emptied
 
 What they hold: switches.py and throttle.py, faults.py, control_requests.py.
@@ -53,7 +53,6 @@ def add_control_routes(app: web.Application, control: Control) -> None:
     add("DELETE", "requests", lambda _: control.clear_requests())
     add("GET", "log", lambda _: {"log": control.log()})
     add("DELETE", "log", lambda _: control.clear_log())
-    add("GET", "clock", lambda _: control.time())
     add("POST", "clock", lambda body: control.advance(_only(body, "advanceSeconds")))
 
 

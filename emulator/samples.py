@@ -52,60 +52,25 @@ class Trouble:
 
 
 TROUBLES = (
-    Trouble(
-        "The group is mastered on-premises and cannot be changed here.",
-        ("Sales Team", "Field Service", "Build Operators"),
-        24,
-        (0.2, 13.9),
-    ),
-    Trouble(
-        "User '{mail}' was not found in SharePoint Online.",
-        ("Partner Portal", "Guest Collaboration"),
-        20,
-        (0.01, 8),
-        mended=12,
-        guests=True,
-    ),
-    Trouble(
-        "No licence is left: the subscription of 'Microsoft 365 E5' has lapsed.",
-        ("Marketing Campaign", "Finance Reports", "Field Service"),
-        16,
-        (0.1, 1.3),
-        mended=-10,
-        state="partiallyDelivered",
-    ),
-    Trouble(
-        "Request_ResourceNotFound: Resource '{id}' does not exist.",
-        ("Source Code Readers", "Build Operators"),
-        11,
-        (3, 13.9),
-    ),
+    Trouble("The group is mastered on-premises and cannot be changed here.",
+            ("Sales Team", "Field Service", "Build Operators"), 24, (0.2, 13.9)),
+    Trouble("User '{mail}' was not found in SharePoint Online.",
+            ("Partner Portal", "Guest Collaboration"), 20, (0.01, 8), mended=12, guests=True),
+    Trouble("No licence is left: the subscription of 'Microsoft 365 E5' has lapsed.",
+            ("Marketing Campaign", "Finance Reports", "Field Service"), 16, (0.1, 1.3), mended=-10,
+            state="partiallyDelivered"),
+    Trouble("Request_ResourceNotFound: Resource '{id}' does not exist.",
+            ("Source Code Readers", "Build Operators"), 11, (3, 13.9)),
     Trouble("", ("Incident Response",), 8, (0.02, 2), mended=5),
     Trouble("", ("Travel Booking", "Time Sheets", "Car Pool"), 3, (1, 5), alone=True),
-    Trouble(
-        "The service is still retrying this request.",
-        ("Legal Hold", "Payroll Auditors"),
-        6,
-        (0.03, 0.3),
-        mended=20,
-        refused=True,
-    ),
-    Trouble(
-        "The account is disabled, so its membership cannot be changed.",
-        ("Partner Portal", "Sales Team"),
-        7,
-        (0.5, 12.9),
-        types=REMOVALS,
-    ),
-    Trouble(
-        "The request was completed too long ago to be reprocessed.",
-        ("Legal Hold", "Sales Team"),
-        2,
-        (14.1, 15),
-        refused=True,
-    ),
+    Trouble("The service is still retrying this request.",
+            ("Legal Hold", "Payroll Auditors"), 6, (0.03, 0.3), mended=20, refused=True),
+    Trouble("The account is disabled, so its membership cannot be changed.",
+            ("Partner Portal", "Sales Team"), 7, (0.5, 12.9), types=REMOVALS),
+    Trouble("The request was completed too long ago to be reprocessed.",
+            ("Legal Hold", "Sales Team"), 2, (14.1, 15), refused=True),
     Trouble("", ("Board Papers", "Badge Office", "Guest Wi-Fi"), 4, (0.1, 13.6), mended=30),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +178,6 @@ class Samples:
 
 def fill(tenant: Tenant, samples: Samples, count: int) -> None:
     """Put so many failures into a tenant, and as many requests that are well or wait."""
-    tenant.packages.update((one.id, one) for one in samples.packages.values())
     tenant.add(failure.request for failure in samples.failures(count))
     others = []
     for number in range(count):
@@ -227,7 +191,6 @@ def fill(tenant: Tenant, samples: Samples, count: int) -> None:
 
 def fill_with_due(tenant: Tenant, samples: Samples, count: int) -> None:
     """Put so many failures into a tenant, all due, and delivered when they are tried."""
-    tenant.packages.update((one.id, one) for one in samples.packages.values())
     now, random = samples.now, samples.random
     tenant.add(
         samples.request(TROUBLES[number % 2], number, now - random.uniform(0.02, 13) * DAY, now)
