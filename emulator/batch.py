@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from emulator.call import Answer, Call, GraphError, bad, no_segment, route
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Sequence
 
     from emulator.call import Route
@@ -29,10 +29,10 @@ STRANGERS: list[Any] = [None, "x", [], {"status": 200}, {"id": "999", "status": 
 class Batches:
     """Answers batches by asking the service item by item."""
 
-    def __init__(self, service: Service, dice: random.Random) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self.control = service.control
-        self.dice = dice
+        self.dice = random.Random(1)
 
     def answer(self, call: Call, version: str) -> Answer:
         """Answer a whole batch. Raises GraphError where it is refused as a whole."""

@@ -82,14 +82,6 @@ def some_of(*names: str) -> Check:
     return list_of(", ".join(names), lambda part: isinstance(part, str) and part in names)
 
 
-def whole(least: int, most: int) -> Check:
-    """Allow the whole numbers from `least` to `most`."""
-    return Check(
-        f"a whole number, {least} to {most}",
-        lambda value: is_int(value) and least <= value <= most,
-    )
-
-
 TEXT = Check("a text", lambda value: isinstance(value, str))
 BOOL = Check("true or false", lambda value: isinstance(value, bool))
 NUMBER = Check("a number", is_number)

@@ -6,7 +6,6 @@ Not for: anything Graph has. Every value is checked; a wrong one raises Wrong wi
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,12 @@ LOG_LENGTH = 200_000
 class Control:
     """Switches, faults, log and clock of one emulator."""
 
-    def __init__(self, tenant: Tenant, seed: int = 1) -> None:
+    def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         self.values = Settings()
         self.switches = Switches(self.values, tenant.rules)
         self.throttle: Throttle | None = None
         self.faults = Faults()
-        self.random = random.Random(seed)
         self.first = self.switches.values()
         self._log: deque[Json] = deque(maxlen=LOG_LENGTH)
 
@@ -49,10 +47,6 @@ class Control:
         if "throttle" in changes:
             self.throttle = throttle
         return self.settings()
-
-    def keep_settings(self) -> None:
-        """Let these be the switches to go back to."""
-        self.first = self.settings()
 
     def reset_settings(self) -> Json:
         """Turn all switches back to where they were at the start."""
@@ -97,7 +91,7 @@ class Control:
 
     def put_requests(self, given: Any) -> list[str]:
         """Add requests; one with a known id is replaced as a whole. Returns the ids."""
-        return put_requests(self.tenant, given, self.random)
+        return put_requests(self.tenant, given)
 
     def clear_requests(self) -> None:
         self.tenant.clear()

@@ -37,8 +37,6 @@ from emulator.tenant import (
 )
 
 if TYPE_CHECKING:
-    from random import Random
-
     from emulator.tenant import Tenant
 
 CHECKS = {
@@ -65,17 +63,17 @@ CHECKS = {
 }
 
 
-def put_requests(tenant: Tenant, given: Any, dice: Random) -> list[str]:
+def put_requests(tenant: Tenant, given: Any) -> list[str]:
     """Add requests; one with a known id is replaced as a whole. Returns the ids. Raises Wrong."""
     if not isinstance(given, list):
         raise Wrong("'requests' must be a list of objects")
     every = [checked(one, CHECKS, "request") for one in given]
-    made = [_request(tenant, one, dice) for one in every]
+    made = [_request(tenant, one) for one in every]
     tenant.add(made)
     return [request.id for request in made]
 
 
-def _request(tenant: Tenant, given: Json, dice: Random) -> Request:
+def _request(tenant: Tenant, given: Json) -> Request:
     state = given.get("state", "deliveryFailed")
     ended = tenant.now() - timedelta(minutes=30) if state in ENDED else None
     completed = _time(given, "completedDateTime") or ended
@@ -83,7 +81,7 @@ def _request(tenant: Tenant, given: Json, dice: Random) -> Request:
     email = given.get("requestorEmail", "requestor@contoso.example")
     person = str(uuid.uuid5(uuid.NAMESPACE_URL, email))
     return Request(
-        id=given.get("id", str(uuid.UUID(int=dice.getrandbits(128), version=4))).lower(),
+        id=given.get("id", str(uuid.uuid4())).lower(),
         request_type=given.get("requestType", "userAdd"),
         state=state,
         created=created or (completed or tenant.now()) - timedelta(hours=1),

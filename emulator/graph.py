@@ -20,7 +20,7 @@ from aiohttp import web
 from emulator import serve
 from emulator.checks import Wrong
 from emulator.control import Control
-from emulator.http_server import Front, leave_date_out
+from emulator.http_server import Front
 from emulator.identity import Identity
 from emulator.routes import add_control_routes
 from emulator.samples import CHANGE_SECONDS, Life, Samples, fill, fill_with_due
@@ -33,29 +33,17 @@ if TYPE_CHECKING:
 
     from emulator.checks import Json
 
-CONTROL = web.AppKey("CONTROL", Control)
-IDENTITY = web.AppKey("IDENTITY", Identity)
 LARGEST_BODY = 4 * 1024 * 1024
 TOKEN_PATH = "/msi/token"
 
 
-def create_app(
-    tenant: Tenant,
-    control: Control | None = None,
-    identity: Identity | None = None,
-    *,
-    seed: int = 1,
-) -> web.Application:
-    """Make the whole emulator over one tenant; tests turn app[CONTROL] and app[IDENTITY]."""
-    control = control or Control(tenant)
-    identity = identity or Identity()
-    front = Front(Service(tenant, control, identity, seed))
+def create_app(control: Control, identity: Identity) -> web.Application:
+    """Make the whole emulator over the tenant that is controlled."""
+    front = Front(Service(control, identity))
     app = web.Application(client_max_size=LARGEST_BODY)
-    app[CONTROL] = control
-    app[IDENTITY] = identity
-    app.on_response_prepare.append(leave_date_out)
+    app.on_response_prepare.append(front.write_date)
     add_control_routes(app, control)
-    app.router.add_route("*", TOKEN_PATH, front.token)
+    app.router.add_get(TOKEN_PATH, front.token, allow_head=False)
     app.router.add_route("*", "/{path:.*}", front.graph)
     return app
 
@@ -100,12 +88,11 @@ def _arguments() -> argparse.Namespace:
 
 def _switches(given: argparse.Namespace) -> Json:
     """Return the switches that were given."""
-    changes: Json = {}
-    for one in declared():
-        text = getattr(given, one.name)
-        if text is not None:
-            changes[json_name(one.name)] = _value(text, one.default)
-    return changes
+    return {
+        json_name(one.name): _value(text, one.default)
+        for one in declared()
+        if (text := getattr(given, one.name)) is not None
+    }
 
 
 def _value(text: str, default: Any) -> Any:
@@ -124,9 +111,8 @@ def _control(given: argparse.Namespace) -> tuple[Control, Samples]:
     """Make the tenant and what turns it, and what its requests are made by. Raises Wrong."""
     tenant, samples = Tenant(rules=Rules()), Samples(random.Random(given.seed), given.at)
     (fill_with_due if given.all_failed else fill)(tenant, samples, given.requests)
-    control = Control(tenant, given.seed)
-    control.patch_settings(_switches(given))
-    control.keep_settings()
+    control = Control(tenant)
+    control.first = control.patch_settings(_switches(given))
     return control, samples
 
 
@@ -155,7 +141,7 @@ def main() -> None:
     )
     try:
         control, samples = _control(given)
-        app = create_app(control.tenant, control, identity, seed=given.seed)
+        app = create_app(control, identity)
         if given.live:
             life = Life(control.tenant, samples)
             app.cleanup_ctx.append(lambda _: _live(life))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from emulator.faults import Fault
     from emulator.service import Service
 
-NO_DATE = "-"  # stands for the header that is left out: aiohttp adds one of its own otherwise
 # Status, body and type of faults that are no Graph answer.
 NO_JSON = {
     "html": (502, HTML, "text/html"),
@@ -29,18 +28,20 @@ NO_JSON = {
 }
 
 
-async def leave_date_out(_request: web.Request, response: web.StreamResponse) -> None:
-    """Take the Date header away where it stands for none."""
-    if response.headers.get("Date") == NO_DATE:
-        del response.headers["Date"]
-
-
 class Front:
     """Takes HTTP calls."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.control = service.control
+
+    async def write_date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Write the Date header, by Graph's clock, as the last thing before an answer is sent."""
+        now = self.service.tenant.now().replace(microsecond=0)
+        right = format_datetime(now, usegmt=True)
+        response.headers["Date"] = right if self.control.values.date == "right" else "25:61"
+        if self.control.values.date == "missing":
+            del response.headers["Date"]
 
     async def graph(self, request: web.Request) -> web.Response:
         """Answer a call to Graph."""
@@ -55,7 +56,7 @@ class Front:
         found = route(call.method, call.path)
         entry = self.service.entry(call, found)
         fault = self.control.faults.take(found.operation, found.request_id)
-        await _pause(self.control.values.latency_ms)
+        await asyncio.sleep(self.control.values.latency_ms / 1000)
         if _lacks_length(call):
             entry["status"] = 411
             page = HTML.replace("502 Bad Gateway", "411 Length Required")
@@ -69,24 +70,12 @@ class Front:
         body = answer.body
         if body is not None and not isinstance(body, str | bytes):
             body = json.dumps(body, ensure_ascii=False)
+        own = {"request-id": call.graph_request_id, "client-request-id": call.client_id}
         return web.Response(
             status=answer.status,
-            headers=self._headers(call) | answer.headers,
+            headers=own | answer.headers,
             body=body.encode() if isinstance(body, str) else body,
         )
-
-    def _headers(self, call: Call) -> dict[str, str]:
-        now = self.service.tenant.now().replace(microsecond=0)
-        dates = {
-            "right": format_datetime(now, usegmt=True),
-            "missing": NO_DATE,
-            "malformed": "yesterday, 25:61",
-        }
-        return {
-            "Date": dates[self.control.values.date],
-            "request-id": call.graph_request_id,
-            "client-request-id": call.client_id,
-        }
 
     async def _faulty(
         self, request: web.Request, call: Call, found: Route, fault: Fault, entry: Json
@@ -112,35 +101,25 @@ class Front:
         call = Call(request.method, request.path, request.rel_url.raw_query_string, {}, None, "")
         entry = self.service.entry(call, found)
         fault = self.control.faults.take("token", None)
-        await _pause(self.control.values.identity_latency_ms)
+        await asyncio.sleep(self.control.values.identity_latency_ms / 1000)
         if fault is None:
-            status, body = self._token(request)
+            values = self.control.values
+            status, body = self.service.identity.answer(
+                request.query,
+                request.headers.get("X-IDENTITY-HEADER"),
+                values.roles,
+                values.token_seconds,
+                self.service.tenant.clock(),
+                expires_on=values.expires_on,
+            )
         else:
             words = fault.message or "The emulator was told to fail."
             status, body = refusal(fault.status or 500, words)
         entry["status"] = status
         return web.json_response(body, status=status)
 
-    def _token(self, request: web.Request) -> tuple[int, dict[str, str | int]]:
-        if request.method != "GET":
-            return refusal(405, "GET only.")
-        values = self.control.values
-        return self.service.identity.answer(
-            request.query,
-            request.headers.get("X-IDENTITY-HEADER"),
-            values.roles,
-            values.token_seconds,
-            self.service.tenant.clock(),
-            expires_on=values.expires_on,
-        )
-
 
 def _lacks_length(call: Call) -> bool:
     """Tell whether a POST says nothing of its length: Graph's front end wants it also for none."""
     known = {"content-length", "transfer-encoding"} & call.headers.keys()
     return call.method == "POST" and not known
-
-
-async def _pause(milliseconds: float) -> None:
-    if milliseconds:
-        await asyncio.sleep(milliseconds / 1000)

@@ -7,7 +7,6 @@ Codes and texts marked "ours" are not confirmed by any published answer: never r
 
 from __future__ import annotations
 
-import random
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from emulator.control import Control
     from emulator.faults import Fault
     from emulator.identity import Identity
-    from emulator.tenant import Request, Tenant
+    from emulator.tenant import Request
 
 JSON_TYPE = (
     "application/json;odata.metadata=minimal;odata.streaming=true;"
@@ -58,13 +57,13 @@ REFUSALS = {
 class Service:
     """Graph over one tenant."""
 
-    def __init__(self, tenant: Tenant, control: Control, identity: Identity, seed: int = 1) -> None:
-        self.tenant = tenant
+    def __init__(self, control: Control, identity: Identity) -> None:
+        self.tenant = control.tenant
         self.control = control
         self.identity = identity
         self.values = control.values
-        self.pages = Pages(tenant, control.values)
-        self.batches = Batches(self, random.Random(seed))
+        self.pages = Pages(control.tenant, control.values)
+        self.batches = Batches(self)
 
     # ---- one call --------------------------------------------------------------------------------
 
@@ -117,8 +116,6 @@ class Service:
         """Answer as a fault of kind status says."""
         status = fault.status or 503
         headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
-        if status < 400:
-            return Answer(status, headers)
         code = fault.code
         if code is None:
             code = CODES.get(status, HTTPStatus(status).phrase.replace(" ", ""))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.checks import (
     AMOUNT,
     BOOL,
+    COUNT,
     GUIDS,
     NUMBER,
     OBJECT,
@@ -29,7 +30,6 @@ from emulator.checks import (
     one_of,
     optional,
     some_of,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 
 READ_ROLE = "EntitlementManagement.Read.All"
 WRITE_ROLE = "EntitlementManagement.ReadWrite.All"
+ERROR_FORM = one_of(
+    "innerError", "innererror", "nested", "details", "emptyCode", "noMessage", "text", "none"
+)
+ODD_ANSWERS = some_of(
+    "numberIds", "noHeaders", "nullHeaders", "upperHeaders", "noBody", "doubled", "strangers"
+)
 
 
 def switch(default: Any, check: Check, meaning: str) -> Any:
@@ -49,14 +55,10 @@ class Rules:
     """How time works in the tenant. Graph publishes none of these numbers but the window."""
 
     delivery_seconds: float = switch(
-        10, AMOUNT, "a delivery ends after this, or after stale-seconds if that is longer"
+        10, AMOUNT, "how long a delivery takes, at least stale-seconds"
     )
-    stale_seconds: float = switch(
-        2, AMOUNT, "how long an accepted request still shows the old failure"
-    )
-    delivering_state: str = switch(
-        "delivering", TEXT, "what is then shown as its state; may be one that nobody knows"
-    )
+    stale_seconds: float = switch(2, AMOUNT, "how long an accepted request shows the old failure")
+    delivering_state: str = switch("delivering", TEXT, "what it then shows as its state; any text")
     completed_moves: bool = switch(
         True, BOOL, "the end of a new attempt becomes completedDateTime; false: the first end stays"
     )
@@ -74,13 +76,9 @@ class Rules:
     service_retry_seconds: float = switch(
         0, AMOUNT, "so long after a failure Graph still retries by itself and refuses a reprocess"
     )
-    repeat_accepted: bool = switch(
-        False, BOOL, "a second reprocess while the first is under way is accepted as well"
-    )
+    repeat_accepted: bool = switch(False, BOOL, "one under way can be reprocessed as well")
     gone_when_accepted: bool = switch(False, BOOL, "an accepted request is not found any more")
-    clock_ahead_seconds: float = switch(
-        0, NUMBER, "Graph's clock is so far ahead of this machine's; negative: behind"
-    )
+    clock_ahead_seconds: float = switch(0, NUMBER, "how far Graph's clock is ahead of this one")
 
 
 @dataclass(slots=True)
@@ -90,13 +88,9 @@ class Settings:
     latency_ms: float = switch(0, AMOUNT, "how long each call takes")
     identity_latency_ms: float = switch(0, AMOUNT, "how long the identity's endpoint takes")
     # -- who may --
-    roles: tuple[str, ...] = switch(
-        (WRITE_ROLE,), TEXTS, "app roles in the tokens issued from now on"
-    )
+    roles: tuple[str, ...] = switch((WRITE_ROLE,), TEXTS, "app roles in the tokens of now on")
     catalogs: tuple[str, ...] = switch(
-        (),
-        GUIDS,
-        "catalogs where the identity has a catalog role; they count where roles do not suffice",
+        (), GUIDS, "where the identity has a catalog role, which counts where roles do not suffice"
     )
     licensed: bool = switch(True, BOOL, "false: everything is 403 NoLicense")
     forbidden_packages: tuple[str, ...] = switch(
@@ -111,15 +105,11 @@ class Settings:
         "what $top does; total: the whole list ends with it",
     )
     top_most: int | None = switch(None, optional(POSITIVE), "most that $top can ask for")
-    select: str = switch("honoured", one_of("honoured", "ignored"), "what $select does in a list")
-    expand: str = switch(
-        "honoured", one_of("honoured", "ignored", "refused"), "what $expand does in a list"
-    )
+    select: str = switch("honoured", one_of("honoured", "ignored"), "what $select does")
+    expand: str = switch("honoured", one_of("honoured", "ignored", "refused"), "what $expand does")
     combined_filter_supported: bool = switch(True, BOOL, "false: `or` in a $filter is 400")
     state_filter: str = switch(
-        "honoured",
-        one_of("honoured", "ignored"),
-        "what a $filter by state does",
+        "honoured", one_of("honoured", "ignored"), "what a $filter by state does"
     )
     removal_package: str = switch(
         "null",
@@ -141,23 +131,13 @@ class Settings:
     refusal_status: int = switch(400, STATUS, "what a refused reprocess is answered with")
     refusal_code: str = switch("InvalidRequestState", TEXT, "and the code of that error")
     # -- $batch --
-    batch_supported: bool = switch(
-        True, BOOL, "false: $batch is an unknown path; for other statuses put a fault on batch"
-    )
+    batch_supported: bool = switch(True, BOOL, "false: $batch is an unknown path")
     batch_post_status: int | None = switch(
         None, optional(STATUS), "what every POST in a $batch is answered with; null: as if alone"
     )
     batch_answers: tuple[str, ...] = switch(
         (),
-        some_of(
-            "numberIds",
-            "noHeaders",
-            "nullHeaders",
-            "upperHeaders",
-            "noBody",
-            "doubled",
-            "strangers",
-        ),
+        ODD_ANSWERS,
         "how the answers of a batch are odd; strangers: among them are some that are no answers",
     )
     # -- form of answers --
@@ -165,22 +145,11 @@ class Settings:
         None, optional(OBJECT), "a limit as throttle.py describes it"
     )
     error_form: str = switch(
-        "innerError",
-        one_of(
-            "innerError",
-            "innererror",
-            "nested",
-            "details",
-            "emptyCode",
-            "noMessage",
-            "text",
-            "none",
-        ),
-        "how an error is written; text: `error` is one; none: without a body",
+        "innerError", ERROR_FORM, "how an error is written; text: `error` is one; none: no body"
     )
     date: str = switch("right", one_of("right", "missing", "malformed"), "the Date header")
     time_digits: int | None = switch(
-        None, optional(whole(0, 7)), "decimals of a time; null: as many as are needed"
+        None, optional(COUNT), "decimals of a time, 7 at most; null: as many as are needed"
     )
     # -- the managed identity --
     token_seconds: float = switch(86400, AMOUNT, "how long a token is good")

@@ -13,32 +13,14 @@ from datetime import UTC, datetime, timedelta
 
 from emulator.switches import Rules
 
-STATES = (
-    "submitted",
-    "pendingApproval",
-    "delivering",
-    "delivered",
-    "deliveryFailed",
-    "denied",
-    "scheduled",
-    "canceled",
-    "partiallyDelivered",
-)
+REPROCESSABLE = ("deliveryFailed", "partiallyDelivered")
+OUTCOMES = ("delivered", *REPROCESSABLE)
+ENDED = (*OUTCOMES, "denied", "canceled")
+STATES = ("submitted", "pendingApproval", "scheduled", "delivering", *ENDED)
 REQUEST_TYPES = (
-    "userAdd",
-    "userUpdate",
-    "userRemove",
-    "adminAdd",
-    "adminUpdate",
-    "adminRemove",
-    "systemAdd",
-    "systemUpdate",
-    "systemRemove",
+    *(who + what for who in ("user", "admin", "system") for what in ("Add", "Update", "Remove")),
     "onBehalfAdd",
 )
-OUTCOMES = ("delivered", "deliveryFailed", "partiallyDelivered")
-REPROCESSABLE = ("deliveryFailed", "partiallyDelivered")
-ENDED = ("delivered", "deliveryFailed", "partiallyDelivered", "denied", "canceled")
 
 Clock = Callable[[], datetime]
 
@@ -153,9 +135,6 @@ class Tenant:
     def advance(self, seconds: float) -> None:
         """Move the tenant's time on. Tokens keep to the clock itself, as their holder does."""
         self.offset += timedelta(seconds=seconds)
-
-    def __len__(self) -> int:
-        return len(self._requests)
 
     def __iter__(self) -> Iterator[Request]:
         now = self.now()

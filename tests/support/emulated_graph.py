@@ -74,7 +74,7 @@ class Emulated:
         return asyncio.run_coroutine_threadsafe(task, self.loop).result(10)
 
     async def start(self):
-        app = create_app(self.tenant, self.control, self.identity, seed=5)
+        app = create_app(self.control, self.identity)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
