@@ -26,15 +26,7 @@ from emulator.checks import (
     optional,
     some_of,
 )
-from emulator.tenant import (
-    ENDED,
-    OUTCOMES,
-    REQUEST_TYPES,
-    STATES,
-    AccessPackage,
-    Request,
-    Subject,
-)
+from emulator.tenant import ENDED, OUTCOMES, REQUEST_TYPES, STATES, AccessPackage, Request, Subject
 
 if TYPE_CHECKING:
     from emulator.tenant import Tenant

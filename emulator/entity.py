@@ -25,13 +25,16 @@ NAMED_IN_BETA = {
     "status": "requestStatus",
     "completedDateTime": "completedDate",
 }
-PROPERTIES = ("id", "requestType", "state", "status", "createdDateTime", "completedDateTime")
 NEIGHBOURS = ("accessPackage", "requestor")
 
 
 def named(name: str, version: str) -> str:
     """Return what a version calls a property."""
     return name if version == "v1.0" else NAMED_IN_BETA.get(name, name)
+
+
+PLAIN = ("id", "requestType", "state", "status", "createdDateTime", "completedDateTime")
+PROPERTIES = {one: [named(name, one) for name in PLAIN] for one in ("v1.0", "beta")}
 
 
 def pascal(name: str) -> str:

@@ -16,6 +16,7 @@ calls about this request.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,15 +31,12 @@ from emulator.checks import (
     is_int,
     is_number,
     one_of,
-    optional,
 )
 
-ON = ("reprocess", "read", "list", "batch", "token", "any")
-KINDS = ("status", "html", "empty", "garbage", "dropAfter", "silence")
 CHECKS = {
-    "on": one_of(*ON),
-    "kind": one_of(*KINDS),
-    "requestId": optional(GUID),
+    "on": one_of("reprocess", "read", "list", "batch", "token", "any"),
+    "kind": one_of("status", "html", "empty", "garbage", "dropAfter", "silence"),
+    "requestId": GUID,
     "times": Check(
         "-1 (for ever) or a whole number, 1 or more", lambda v: is_int(v) and (v == -1 or v >= 1)
     ),
@@ -61,12 +59,12 @@ class Fault:
     status: int | None = None
     code: str | None = None
     message: str | None = None
-    retry_after: str | None = None
+    retry_after: str | float | None = None
     after: bool = False
 
     def fits(self, operation: str, request_id: str | None, in_batch: bool) -> bool:
         """Tell whether it falls on this call; only a status falls on an item of a $batch."""
-        if self.request_id is not None and self.request_id != request_id:
+        if self.request_id is not None and self.request_id.lower() != request_id:
             return False
         if in_batch:
             return self.on == operation and self.kind == "status"
@@ -78,21 +76,9 @@ def fault_from(given: Any) -> Fault:
     checked(given, CHECKS, "fault")
     if "on" not in given or "kind" not in given:
         raise Wrong("fault needs on and kind")
-    on, kind = given["on"], given["kind"]
-    if on == "token" and kind != "status":
+    if given["on"] == "token" and given["kind"] != "status":
         raise Wrong("fault on token: 'kind' must be status")
-    retry_after = given.get("retryAfter")
-    return Fault(
-        on=on,
-        kind=kind,
-        request_id=(given.get("requestId") or "").lower() or None,
-        times=given.get("times", 1),
-        status=given.get("status"),
-        code=given.get("code"),
-        message=given.get("message"),
-        retry_after=None if retry_after is None else str(retry_after),
-        after=given.get("after", False),
-    )
+    return Fault(**{re.sub("[A-Z]", r"_\g<0>", name).lower(): given[name] for name in given})
 
 
 @dataclass(slots=True)

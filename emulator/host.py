@@ -88,8 +88,6 @@ class Host:
         metadata = await handle_event.functions_metadata_request(protos.envelope(None))
         for item in metadata.function_metadata_results or ():
             self._add(item)
-        if not self.functions:
-            raise AppNotLoaded(f"no functions were found in {self.app_dir.name}/function_app.py")
 
     def _add(self, item: Any) -> None:
         bindings = [json.loads(raw) for raw in item.raw_bindings]
@@ -120,17 +118,9 @@ class Host:
         failed = answer.result.status != protos.StatusResult.Success
         problem = str(answer.result.exception.message) if failed else ""
         self.running.discard(invocation_id)
-        outcome = "Failed" if problem else "Succeeded"
-        milliseconds = (time.monotonic() - started) * 1000
-        log.log(
-            logging.ERROR if problem else logging.INFO,
-            "Executed 'Functions.%s' (%s, Id=%s, Duration=%.0fms)%s",
-            function.name,
-            outcome,
-            invocation_id,
-            milliseconds,
-            f" {problem}" if problem else "",
-        )
+        level, outcome = (logging.ERROR, "Failed") if problem else (logging.INFO, "Succeeded")
+        took = f"Id={invocation_id}, Duration={(time.monotonic() - started) * 1000:.0f}ms"
+        log.log(level, "Executed 'Functions.%s' (%s, %s) %s", function.name, outcome, took, problem)
         return (None if problem else answer.return_value), problem
 
     def may(self, given: str | None, level: str) -> bool:
@@ -183,8 +173,6 @@ class Host:
         value, problem = await self.invoke(function, protos.TypedData(http=http))
         if problem or value is None:
             return web.Response(status=500)
-        if value.WhichOneof("data") != "http":
-            return web.Response(text=str(value.string))
         answer = value.http
         return web.Response(
             status=int(answer.status_code), headers=answer.headers, body=answer.body.bytes or b""

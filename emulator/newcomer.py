@@ -165,9 +165,8 @@ def main(arguments: list[str]) -> int:
         code, text = breaks.main(arguments[1:], f"http://127.0.0.1:{port}")
         print(text, file=sys.stderr if code else sys.stdout)
         return code
-    ended: list[
-        int
-    ] = []  # a handler must not set an Event: the wait that it interrupts has its lock
+    # A handler must not set an Event: the wait that it interrupts has its lock.
+    ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: ended.append(number))
     try:

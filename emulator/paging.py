@@ -45,10 +45,7 @@ class Pages:
         self.told: dict[str, tuple[object, Place, datetime]] = {}
 
     def page(
-        self,
-        call: Call,
-        options: Mapping[str, str],
-        wanted: Callable[[Request, datetime], bool],
+        self, call: Call, options: Mapping[str, str], wanted: Callable[[Request, datetime], bool]
     ) -> tuple[list[Request], str | None]:
         """Return the requests of the page that a call asks for, and the next page's address."""
         place = self._place(call, options)

@@ -16,14 +16,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-from emulator.entity import NEIGHBOURS, PROPERTIES, named, pascal
+from emulator.call import bad
+from emulator.entity import named, pascal
 from emulator.tenant import STATES, Request
 
 Test = Callable[[Request, datetime], bool]
-
-
-class BadQuery(Exception):
-    """A query option that Graph would answer with 400."""
 
 
 def options(raw: str, allowed: Sequence[str]) -> dict[str, str]:
@@ -31,9 +28,9 @@ def options(raw: str, allowed: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in parse_qsl(raw, keep_blank_values=True):
         if name not in allowed:
-            raise BadQuery(f"Query option '{name}' is not supported for this resource.")
+            bad(f"Query option '{name}' is not supported for this resource.")
         if name in found:
-            raise BadQuery(f"Query option '{name}' was specified more than once.")
+            bad(f"Query option '{name}' was specified more than once.")
         found[name] = value
     return found
 
@@ -41,27 +38,19 @@ def options(raw: str, allowed: Sequence[str]) -> dict[str, str]:
 def parse_top(text: str) -> int:
     """Read a $top."""
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        raise BadQuery(f"Invalid value '{text}' for $top query option.")
+        bad(f"Invalid value '{text}' for $top query option.")
     return int(text)
 
 
-def names(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Read a $select or an $expand: known names without repetition, nothing nested."""
+def names(text: str | None, known: Sequence[str]) -> tuple[str, ...] | None:
+    """Read a $select or an $expand, if there is one: known names, each once, nothing nested."""
+    if text is None:
+        return None
     found = tuple(name.strip() for name in text.split(","))
     for name in found:
         if name not in known or found.count(name) > 1:
-            raise BadQuery(f"Could not find a property named '{name}', or it was given twice.")
+            bad(f"Could not find a property named '{name}', or it was given twice.")
     return found
-
-
-def parse_select(text: str, version: str) -> tuple[str, ...]:
-    """Read a $select."""
-    return names(text, [named(name, version) for name in PROPERTIES])
-
-
-def parse_expand(text: str) -> tuple[str, ...]:
-    """Read a $expand."""
-    return names(text, NEIGHBOURS)
 
 
 # ---- $filter -------------------------------------------------------------------------------------
@@ -124,7 +113,7 @@ def parse_filter(
         else:
             # The other version's name of the state, and completedDateTime, cannot be filtered; that
             # createdDateTime can, nobody here uses.
-            raise BadQuery(f"Property '{name}' does not exist or cannot be filtered.")
+            bad(f"Property '{name}' does not exist or cannot be filtered.")
         return " _ "
 
     try:
@@ -134,7 +123,7 @@ def parse_filter(
         tree = ast.parse(COMPARISON.sub(read, text).strip(), mode="eval")
         return _combined(tree.body, iter(found))
     except SyntaxError:
-        raise BadQuery("Syntax error in $filter, or an operator that is not supported.") from None
+        bad("Syntax error in $filter, or an operator that is not supported.")
 
 
 def _combined(tree: ast.expr, found: Iterator[Filter]) -> Filter:
@@ -155,7 +144,7 @@ def _state(wanted: str, version: str, *, counts: bool) -> Filter:
         states = [wanted]
     else:
         # An enumeration on v1.0. Exact case is unconfirmed; we take the strict side.
-        raise BadQuery(f"'{wanted}' is not a member of accessPackageRequestState.")
+        bad(f"'{wanted}' is not a member of accessPackageRequestState.")
     return Filter(lambda request, now: not counts or request.state_at(now) in states)
 
 

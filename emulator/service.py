@@ -25,7 +25,7 @@ from emulator.call import (
     unauthorized,
 )
 from emulator.checks import Json, is_guid
-from emulator.entity import Writer, time_text
+from emulator.entity import NEIGHBOURS, PROPERTIES, Writer, time_text
 from emulator.identity import TokenRefused
 from emulator.paging import Pages
 from emulator.switches import READ_ROLE, WRITE_ROLE
@@ -97,14 +97,9 @@ class Service:
             raise GraphError(
                 403, "NoLicense", f"User is not authorized to perform the operation. {reason}"
             )
-        try:
-            if found.operation == "list":
-                return self._list(call, found.version)
-            if found.operation == "read":
-                return self._read(call, found)
-            return self._reprocess(call, found)
-        except query.BadQuery as wrong:
-            bad(str(wrong))
+        if found.operation == "list":
+            return self._list(call, found.version)
+        return (self._read if found.operation == "read" else self._reprocess)(call, found)
 
     def error(self, call: Call, error: GraphError) -> Answer:
         """Put an error into Graph's envelope."""
@@ -115,7 +110,7 @@ class Service:
     def fault_answer(self, call: Call, fault: Fault) -> Answer:
         """Answer as a fault of kind status says."""
         status = fault.status or 503
-        headers = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+        headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
         code = fault.code
         if code is None:
             code = CODES.get(status, HTTPStatus(status).phrase.replace(" ", ""))
@@ -158,8 +153,8 @@ class Service:
     def _list(self, call: Call, version: str) -> Answer:
         options = query.options(call.query, LIST_OPTIONS)
         values = self.values
-        select = query.parse_select(options["$select"], version) if "$select" in options else None
-        expand = query.parse_expand(options["$expand"]) if "$expand" in options else ()
+        select = query.names(options.get("$select"), PROPERTIES[version])
+        expand = query.names(options.get("$expand"), NEIGHBOURS) or ()
         if expand and values.expand == "refused":
             bad("Query option '$expand' is not supported for this resource.")
         if "accessPackage/id" in options.get("$filter", "") and "accessPackage" not in expand:

@@ -103,6 +103,7 @@ class Request:
         return self.outcomes[0]
 
 
+@dataclass
 class Refused(Exception):
     """A reprocess that the service does not accept.
 
@@ -110,10 +111,8 @@ class Refused(Exception):
     request's own refusal.
     """
 
-    def __init__(self, reason: str, state: str) -> None:
-        super().__init__(f"{reason}: {state}")
-        self.reason = reason
-        self.state = state
+    reason: str
+    state: str
 
 
 class Tenant:
@@ -155,11 +154,6 @@ class Tenant:
             # Without a delivery time of its own a delivering request stays so for good, as some do.
             if request.state == "delivering" and request.delivery_seconds is not None:
                 request.ends_at = now + timedelta(seconds=request.delivery_seconds)
-
-    def remove(self, request: Request) -> None:
-        """Take a request away."""
-        del self._requests[request.id]
-        self._order.remove(request)
 
     def clear(self) -> None:
         """Take all requests and access packages away."""
@@ -206,7 +200,8 @@ class Tenant:
         request.stale_until = now + timedelta(seconds=stale)
         request.ends_at = now + timedelta(seconds=max(stale, delivery))
         if rules.gone_when_accepted:
-            self.remove(request)
+            del self._requests[request.id]
+            self._order.remove(request)
         return request
 
     def _refusal(self, request: Request, now: datetime) -> str | None:
