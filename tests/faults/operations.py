@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from planning.view import iso
 from reprocess_http.diagnosis import DIAGNOSIS
@@ -20,9 +19,6 @@ from tests.faults.world import HTTP_BUDGET, SWEEP_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from reprocess_http.handler import Route
-    from tests.faults.world import World
 
 COUNTS = ("accepted", "refused", "denied", "failed", "unknown", "postponed")
 SWEEP_SECONDS = SWEEP_BUDGET + 50
@@ -40,8 +36,7 @@ TARGETS = {
 }
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation; it may take so many `seconds`, and meets faults at its `targets`.
 
     `ready` puts what is needed into the tenant and returns the ids. `run` does it and returns what
@@ -51,33 +46,33 @@ class Operation:
 
     name: str
     targets: tuple[str, ...]
-    ready: Callable[[World], list[str]]
-    run: Callable[[World, list[str]], str]
-    afterwards: Callable[[World, list[str]], None] | None
+    ready: Callable
+    run: Callable
+    afterwards: Callable | None
     seconds: float
 
 
-def failures(count: int, days: float = 0.1) -> Callable[[World], list[str]]:
+def failures(count, days=0.1):
     """Put requests that failed so many days ago into the tenant."""
 
-    def ready(world: World) -> list[str]:
+    def ready(world):
         at = iso(world.clock.now() - timedelta(days=days))
         return world.put(count, completedDateTime=at, createdDateTime=at)
 
     return ready
 
 
-def call(route: Route, *, signed: bool = False) -> Callable[[World, list[str]], str]:
+def call(route, *, signed=False):
     """Call a route about the first request, by its id or in a signed body."""
 
-    def run(world: World, ids: list[str]) -> str:
+    def run(world, ids):
         signed_body = json.dumps({"requestId": ids[0]}).encode() if signed else b""
         return in_short(world.call(route, ids[0], signed_body))
 
     return run
 
 
-def in_short(body: dict[str, Any]) -> str:
+def in_short(body):
     """Return the status of an answer, and its outcome, its problem, or what it lists."""
     name = body.get("type", "").removeprefix("urn:redeliver:problem:") or body.get("outcome")
     if "value" in body:
@@ -88,27 +83,27 @@ def in_short(body: dict[str, Any]) -> str:
     return f"{body['code']} {name}"
 
 
-def sweep(world: World, _ids: list[str]) -> str:
+def sweep(world, _ids):
     report = world.sweep()
     counts = ", ".join(f"{report[name]} {name}" for name in COUNTS if report.get(name))
     problem = re.split(r": |, so | \(", report.get("problem", ""))[0]
     return f"{counts or 'nothing tried'}{f'; fails: {problem}' if problem else ''}"
 
 
-def notice(world: World, _ids: list[str]) -> str:
+def notice(world, _ids):
     problem = world.sweep().get("problem")
     taken = any(line["event"] == "notice sent" for _, line in world.lines.events)
     return f"notice {'taken' if taken else 'not taken'}{f'; fails: {problem}' if problem else ''}"
 
 
-def ask_again(world: World, ids: list[str]) -> None:
+def ask_again(world, ids):
     """Ask at once, and once more when an attempt that may have arrived is five minutes old."""
     for minutes in (0, 6):
         world.clock.wait(minutes * 60)
         world.call(REPROCESS, ids[0])
 
 
-def sweep_again(world: World, _ids: list[str]) -> None:
+def sweep_again(world, _ids):
     """Run the next sweep at once, and one after every cool-down."""
     for hours in (0, 3):
         world.clock.wait(hours * 3600)

@@ -15,13 +15,11 @@ import logging
 import threading
 import time
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import azure.functions as func
 
 import attempt_store
 import graph
@@ -38,14 +36,7 @@ from table import InMemoryRows, Table
 from tests.faults.faulty import FaultyProxy
 from tests.support.emulated_graph import SECRET as IDENTITY_HEADER
 from tests.support.emulated_graph import Emulated
-from tests.support.http_calls import hub
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
-
-    from reprocess_http.handler import Route
+from tests.support.http_calls import hub, request
 
 SILENT_SECONDS = 0.25  # the longest that a silence is really waited for
 HTTP_BUDGET, SWEEP_BUDGET = 20, 60
@@ -58,48 +49,45 @@ _numbers = itertools.count()
 class Clock:
     """Real time, and all that was waited for without being slept."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.waited = 0.0
         self.on_sleep = lambda: None
         self._lock = threading.Lock()
 
-    def __call__(self) -> float:
+    def __call__(self):
         return time.monotonic() + self.waited
 
-    def now(self) -> datetime:
+    def now(self):
         return datetime.now(UTC) + timedelta(seconds=self.waited)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds):
         with self._lock:
             self.waited += max(0.0, seconds)
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds):
         self.wait(seconds)
         self.on_sleep()
 
-    def reads(self) -> Callable[..., int]:
-        """Return what reads as session.py does, and hears of the rest of a silence."""
 
-        def recv_into(sock: Any, *args: Any) -> int:
-            session._limit(sock, sock.gettimeout())
-            most = sock.gettimeout()
-            sock.settimeout(min(most, SILENT_SECONDS))
-            try:
-                return super(session._Socket, sock).recv_into(*args)
-            except TimeoutError:
-                self.wait(most - SILENT_SECONDS)
-                raise
-            finally:
-                with suppress(OSError):
-                    sock.settimeout(most)
-
-        return recv_into
+def recv_into(sock, clock, *args):
+    """Read as session.py does; the clock hears of the rest of a silence."""
+    session._limit(sock, sock.gettimeout())
+    most = sock.gettimeout()
+    sock.settimeout(min(most, SILENT_SECONDS))
+    try:
+        return super(session._Socket, sock).recv_into(*args)
+    except TimeoutError:
+        clock.wait(most - SILENT_SECONDS)
+        raise
+    finally:
+        with suppress(OSError):
+            sock.settimeout(most)
 
 
 class LiveGraph(Emulated):
     """The emulated Graph by the clock of the app."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock):
         self._clock = clock
         super().__init__()
 
@@ -109,7 +97,7 @@ class LiveGraph(Emulated):
 class Receiver(FaultyProxy):
     """Takes notices and keeps their ids."""
 
-    def forward(self, request: bytes) -> bytes:
+    def forward(self, request):
         found = json.loads(request.partition(b"\r\n\r\n")[2])
         self.ids += [one["id"] for one in (found if isinstance(found, list) else [found])]
         return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
@@ -118,12 +106,11 @@ class Receiver(FaultyProxy):
 class Lines(logging.Handler):
     """Keeps every log line, of the app and of its libraries, as text."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
-        self.texts: list[str] = []
-        self.events: list[tuple[int, dict[str, Any]]] = []
+        self.texts, self.events = [], []
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record):
         self.texts.append(self.format(record))
         if record.name == "redeliver":
             self.events.append((record.levelno, json.loads(record.getMessage())))
@@ -132,39 +119,35 @@ class Lines(logging.Handler):
 class Peers:
     """What all worlds share: each peer of the app, behind a faulty proxy of its own."""
 
-    def __init__(self, azurite: Any) -> None:
+    def __init__(self, azurite):
         self.azurite, self.clock = azurite, Clock()
-        self.graph, wait = LiveGraph(self.clock), self.clock.wait
+        self.graph = LiveGraph(self.clock)
         port = urlsplit(self.graph.url).port
-        self.proxies = {
-            "graph": FaultyProxy(port, wait),
-            "identity": FaultyProxy(port, wait),
-            "table": FaultyProxy(azurite.port, wait),
-            "receiver": Receiver(0, wait),
-        }
-        self._stack = ExitStack()
+        ports = {"graph": port, "identity": port, "table": azurite.port}
+        self.proxies = {name: FaultyProxy(port, self.clock.wait) for name, port in ports.items()}
+        self.proxies["receiver"] = Receiver(0, self.clock.wait)
 
     def __enter__(self):
-        for proxy in self.proxies.values():
-            self._stack.enter_context(proxy)
         return self
 
     def __exit__(self, *error):
-        self._stack.close()
+        for proxy in self.proxies.values():
+            proxy.__exit__(*error)
 
 
 class World:
     """One fresh app between these peers: settings, credential, table and log of its own."""
 
-    def __init__(self, peers: Peers, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, peers, patch):
         self.peers, self.clock, self.graph = peers, peers.clock, peers.graph
         self.clock.waited, self.clock.on_sleep = 0.0, lambda: None
         self.graph.reset()
         self.graph.control.clear_requests()
         self.graph.turn(pageSize=2, top="ignored", repeatAccepted=True)
+        for proxy in peers.proxies.values():
+            proxy.rules.clear()
         peers.proxies["receiver"].ids = []
-        self.answers: list[str] = []
-        self.lines = Lines()
+        self.answers, self.lines = [], Lines()
         root, ours = logging.getLogger(), logging.getLogger("redeliver")
         patch.setattr(root, "handlers", [self.lines])
         patch.setattr(root, "level", logging.DEBUG)
@@ -174,7 +157,7 @@ class World:
         self.settings = settings.load(self._environ(patch))
         self._make_app(patch)
 
-    def _environ(self, patch: pytest.MonkeyPatch) -> dict[str, str]:
+    def _environ(self, patch):
         at = {name: f"http://127.0.0.1:{one.port}" for name, one in self.peers.proxies.items()}
         patch.setenv("IDENTITY_ENDPOINT", f"{at['identity']}/msi/token")
         patch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
@@ -191,7 +174,7 @@ class World:
             "AzureWebJobsStorage": storage,
         }
 
-    def _make_app(self, patch: pytest.MonkeyPatch) -> None:
+    def _make_app(self, patch):
         clock = self.clock
         app = graph.Graph(self.settings, None, None, clock.sleep, lambda: 0.0, clock.now)
         rows = table_client.new_client(self.settings)
@@ -209,56 +192,44 @@ class World:
         patch.setattr(Deadline.__init__, "__defaults__", (clock,))
         patch.setattr(Threads.__init__, "__defaults__", (clock.sleep,))
         patch.setattr(table_client, "time", SimpleNamespace(sleep=clock.sleep))
-        patch.setattr(session._Socket, "recv_into", clock.reads())
+        patch.setattr(session._Socket, "recv_into", partialmethod(recv_into, clock))
 
     # -- what is done --
 
-    def put(self, count: int, **fields: Any) -> list[str]:
+    def put(self, count, **fields):
         """Put failed requests into the tenant; return their ids."""
         usual = {"state": "deliveryFailed", "deliverySeconds": 600} | fields
         return self.graph.control.put_requests(
             [usual | {"id": str(uuid.uuid4())} for _ in range(count)]
         )
 
-    def call(
-        self,
-        route: Route,
-        request_id: str = "",
-        body: bytes = b"",
-        *,
-        url: str = "https://app.example/api/x",
-        secret: str = HOOK_SECRET,
-    ) -> dict[str, Any]:
+    def call(self, route, request_id="", body=b"", query="", secret=HOOK_SECRET):
         """Call a route, signed where there is a body; return the answer's body and `code`."""
         headers = hub(body, secret, "x-hub-signature-256") if body else {}
-        route_params = {"requestId": request_id}
-        req = func.HttpRequest(
-            "POST", url, headers=headers, params={}, route_params=route_params, body=body
-        )
-        answer = handle(route, req, SimpleNamespace(invocation_id="run"))
-        text = answer.get_body().decode()
-        self.answers.append(text)
-        return {"code": answer.status_code} | json.loads(text)
+        given = request(query, body, request_id, **headers)
+        answer = handle(route, given, SimpleNamespace(invocation_id="run"))
+        self.answers.append(answer.get_body().decode())
+        return {"code": answer.status_code} | json.loads(self.answers[-1])
 
-    def sweep(self) -> dict[str, Any]:
+    def sweep(self):
         """Run a sweep; return the fields of its report."""
         return run_sweep(graph.shared(), self.store, self.settings, self.clock).fields()
 
     # -- what can be seen --
 
-    def sent(self, *statuses: int) -> list[str]:
+    def sent(self, *statuses):
         """Return the ids of the reprocess calls that Graph itself answered with these statuses."""
         calls = [one for one in self.graph.control.log() if one["operation"] == "reprocess"]
         return [one["requestId"] for one in calls if one["status"] in statuses]
 
-    def states(self) -> dict[str, str]:
+    def states(self):
         return {one["id"]: one["state"] for one in self.graph.control.requests()}
 
-    def warnings(self) -> list[str]:
+    def warnings(self):
         """Return the names of the lines that stand out."""
         return [line["event"] for level, line in self.lines.events if level >= logging.WARNING]
 
-    def leaked(self) -> list[str]:
+    def leaked(self):
         """Return the secrets that are in a log line or an answer."""
         key = self.peers.azurite.connection_string.split("AccountKey=")[1].split(";")[0]
         known = {HOOK_SECRET, LINK_SECRET, NOTIFY_QUERY, IDENTITY_HEADER, key}
