@@ -21,14 +21,12 @@ from functools import partialmethod
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
-import attempt_store
 import graph
 import session
 import settings
 import table_client
 from attempt_store import AttemptStore
 from deadline import Deadline
-from reprocess_http import failed_requests
 from reprocess_http.handler import handle
 from reprocess_timer.sweep import run_sweep
 from reprocessing.sender import Threads
@@ -37,6 +35,7 @@ from tests.faults.faulty import FaultyProxy
 from tests.support.emulated_graph import SECRET as IDENTITY_HEADER
 from tests.support.emulated_graph import Emulated
 from tests.support.http_calls import hub, request
+from tests.support.inline import wire
 
 SILENT_SECONDS = 0.25  # the longest that a silence is really waited for
 HTTP_BUDGET, SWEEP_BUDGET = 20, 60
@@ -182,14 +181,9 @@ class World:
         memory = AttemptStore(InMemoryRows(), clock.now)
         self.store = AttemptStore(Table(rows), clock.now)
         self.store.check_writable(Deadline(30))  # creates the table
+        wire(patch, app, callers, self.store, memory, clock)
         patch.setattr(settings, "current", lambda: self.settings)
-        patch.setattr(graph, "shared", lambda: app)
-        patch.setattr(attempt_store, "for_callers", lambda: callers)
-        patch.setattr(attempt_store, "for_sweeps", lambda: self.store)
-        patch.setattr(attempt_store, "in_memory", lambda: memory)
-        patch.setattr(failed_requests, "CACHE", failed_requests.ListCache(clock))
         # Where the app reads a clock or waits without being handed one.
-        patch.setattr(Deadline.__init__, "__defaults__", (clock,))
         patch.setattr(Threads.__init__, "__defaults__", (clock.sleep,))
         patch.setattr(table_client, "time", SimpleNamespace(sleep=clock.sleep))
         patch.setattr(session._Socket, "recv_into", partialmethod(recv_into, clock))

@@ -14,9 +14,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, SupportsIndex
-from unittest.mock import patch
 from urllib.parse import unquote
 
+import pytest
 import requests
 from azure.core.exceptions import AzureError
 from azure.data.tables import TableClient
@@ -24,29 +24,22 @@ from azure.data.tables import TableClient
 from attempt_store import AttemptStore
 from attempts import MAX_COUNT, NEVER
 from deadline import Deadline
-from graph import GraphError, Request
-from graph.outcome import http_date, retry_after
+from graph import Accepted, Graph, GraphError, Request
 from graph.request import MAX_TEXT, NAMES, request_from
 from graph.tokens import TokenClaims, claims_of
-from reprocess_http import (
-    diagnosis,
-    failed_requests,
-    reprocess_many,
-    reprocess_request,
-    webhook,
-)
+from reprocess_http import diagnosis, failed_requests, reprocess_many, reprocess_request, webhook
 from reprocess_http.handler import handle
 from reprocess_http.parameters import load_json
 from reprocessing.many import Context
 from settings import is_guid
 from table import InMemoryRows, Table
-from tests.fuzz.targets import ANSWER, any_text, headers, target
+from tests.fuzz.targets import ANSWER, any_text, headers, target, utf8
 from tests.support import http_calls
-from tests.support.inline import inline_workers
+from tests.support.inline import inline_workers, wire
 from tests.support.scripted_transport import ID, NOW, ROOT, Transport, World, entity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 OTHER = ID[:-1] + "8"
 DATE = "date: Tue, 24 Nov 2026 10:00:00 GMT"
@@ -102,34 +95,25 @@ def check_calls(world: World) -> None:
 
 
 def check_outcome(outcome: object, request_id: str) -> None:
-    """Assert that it can be logged and waited for, or is about this request."""
+    """Assert that it can be logged and waited for, or is about this request and of our time."""
     if isinstance(outcome, GraphError):
         json.dumps(outcome.fields())
         assert len(outcome.summary) < 1000
         assert outcome.retry_after is None or 0 < outcome.retry_after < math.inf
+    elif isinstance(outcome, Accepted):
+        check_time(outcome.at)
     elif isinstance(outcome, Request):
         assert (outcome.id, bool(outcome.state)) == (request_id, True)
+        check_time(outcome.read_at)
+
+
+def check_time(at: Any) -> None:
+    """Assert that it can be compared with others, and stands for no `never`."""
+    assert at.year >= 2015
+    assert at - NOW < timedelta(days=365 * 10_000)
 
 
 # -- single values --
-
-
-@target(
-    ("10", DATE[6:]),
-    ("2.128", ""),
-    ("Tue, 24 Nov 2026 10:00:07 GMT", DATE[6:]),
-    ("11" + ", 1" * 66, ""),
-    ("0", "Mon, 1 Jan 0001 00:00:00 +2359"),
-)
-def waits_and_dates(wait: bytes, date: bytes) -> None:
-    """A wait is above 0 and ends, or is None; a date has a zone and is not before 2015."""
-    text = wait.decode("latin-1")
-    seconds = retry_after({"retry-after": text, "date": date.decode("latin-1")}, NOW)
-    assert seconds is None or 0 < seconds < math.inf
-    if re.fullmatch(r"[1-9][0-9]{0,8}", text):
-        assert seconds == int(text)
-    at = http_date(date.decode("latin-1"))
-    assert at is None or (at.year >= 2015 and at - NOW < timedelta(days=365 * 10_000))
 
 
 @target(
@@ -188,10 +172,23 @@ def page(*items: object, link: str = "") -> bytes:
     return answer(200, {"value": items} | ({"@odata.nextLink": link} if link else {}))
 
 
+HALF_TAKEN = batch({"id": "0", "status": 202}, {"id": "1", "status": 400, "body": ERROR})
+CALLS: dict[bytes, Callable[[Graph, list[str], Deadline], Iterable[object]]] = {
+    b"list": lambda graph, ids, deadline: graph.failed(deadline, ids[0], names=True),
+    b"read": lambda graph, ids, deadline: [graph.read(ids[0], deadline)],
+    b"read each": Graph.read_each,
+    b"reprocess": Graph.reprocess_each,
+    b"reprocess each": Graph.reprocess_each,
+}
+
+
 @target(
     ("read", answer(200, entity())),
     ("read", ANSWER.join([answer(429, ERROR, "Retry-After: 3"), answer(200, entity())])),
     ("read", answer(503, "", "Retry-After: 1" + ", 1" * 66)),
+    ("read", answer(429, "", "Retry-After: Tue, 24 Nov 2026 10:00:07 GMT")),
+    ("reprocess", answer(202).replace(DATE.encode(), b"date: Mon, 1 Jan 0001 00:00:00 +2359")),
+    ("reprocess", answer(503, "", "Retry-After: Mon, 1 Jan 2027 00:00:00")),
     ("read", answer(200, "<html>", "Content-Type: text/html")),
     ("read", answer(200, "\x1f\x08\0\0", "Content-Encoding: gzip")),
     ("read", answer(301, "", "Location: https://evil.example/")),
@@ -199,10 +196,7 @@ def page(*items: object, link: str = "") -> bytes:
     ("reprocess", answer(401, "[" * 20)),
     ("read each", batch({"id": "0", "status": 200, "body": entity()}, {"id": 1, "status": "404"})),
     ("read each", answer(200, '{"responses": [5, {"id": "00", "status": 200}]}')),
-    (
-        "reprocess each",
-        batch({"id": "0", "status": 202}, {"id": "1", "status": 400, "body": ERROR}),
-    ),
+    ("reprocess each", HALF_TAKEN),
     ("reprocess each", batch({"id": "1", "status": 429, "headers": {"Retry-After": "1,1"}})),
     ("reprocess each", batch({"id": "0", "status": 401}) + ANSWER + answer(400, ERROR)),
     ("list", ANSWER.join([page(entity(), link=f"{ROOT}/x?$skiptoken=1"), page(DETAILED)])),
@@ -216,87 +210,79 @@ def graph_answers(which: bytes, script: bytes) -> None:
 
     Every call goes below our version of Graph: a nextLink leads nowhere else.
     """
+    which = which if which in CALLS else b"read"
     world, ids = world_of(script), [ID, OTHER] if which.endswith(b"each") else [ID]
     outcomes: list[object]
     try:
-        if which == b"list":
-            for request in world.graph.failed(world.deadline(), ID, names=True):
-                assert isinstance(request, Request)
-            outcomes = []
-        elif which == b"read":
-            outcomes = [world.graph.read(ID, world.deadline())]
-        elif which.startswith(b"read"):
-            outcomes = list(world.graph.read_each(ids, world.deadline()))
-        else:
-            outcomes = list(world.graph.reprocess_each(ids, world.deadline()))
+        outcomes = list(CALLS[which](world.graph, ids, world.deadline()))
     except GraphError as error:
         assert which in {b"list", b"read"}
         outcomes = [error]
-    for outcome, request_id in zip(outcomes, ids, strict=which != b"list"):
-        check_outcome(outcome, request_id)
+    if which == b"list":
+        assert all(isinstance(one, Request | GraphError) for one in outcomes)
+    else:
+        for outcome, request_id in zip(outcomes, ids, strict=True):
+            check_outcome(outcome, request_id)
     check_calls(world)
 
 
-# -- whole calls of the app, over a Graph that answers anything --
+# -- whole calls of the app: callers send anything, and Graph answers anything --
 
-ROUTES = (
-    (reprocess_request.REPROCESS, "wait=9"),
-    (reprocess_request.REPROCESS, "dryRun=true"),
-    (reprocess_request.STATUS, ""),
-    (reprocess_request.STATUS, "acceptedAt=2026-11-24T10:00:00Z"),
-    (webhook.WEBHOOK, ""),
-    (failed_requests.FAILED_REQUESTS, "limit=1"),
-    (failed_requests.FAILED_REQUESTS, ""),
-    (diagnosis.DIAGNOSIS, ""),
-    (reprocess_many.REPROCESS_MANY, ""),
-)
-BODIES = {
-    webhook.WEBHOOK: json.dumps({"requestId": ID}).encode(),
-    reprocess_many.REPROCESS_MANY: json.dumps({"requestIds": [ID, OTHER]}).encode(),
+ROUTES = {
+    b"reprocess": reprocess_request.REPROCESS,
+    b"status": reprocess_request.STATUS,
+    b"webhook": webhook.WEBHOOK,
+    b"list": failed_requests.FAILED_REQUESTS,
+    b"diagnosis": diagnosis.DIAGNOSIS,
+    b"many": reprocess_many.REPROCESS_MANY,
 }
+ONE = json.dumps({"requestId": ID})
+MANY = json.dumps({"requestIds": [ID, OTHER]})
 CONTEXT: Any = SimpleNamespace(invocation_id="run-1")
 
 
 @contextlib.contextmanager
 def app_over(world: World) -> Iterator[None]:
     """Let the app call this Graph, keep its records in memory, and live in virtual time."""
-    in_this_thread = {"workers": inline_workers(world.sleep)}
+    workers = inline_workers(world.sleep)
     store, memory = (AttemptStore(InMemoryRows(), world.our_clock) for _ in range(2))
-    with (
-        patch("graph.shared", lambda: world.graph),
-        patch("attempt_store.for_callers", lambda: store),
-        patch("attempt_store.for_sweeps", lambda: store),
-        patch("attempt_store.in_memory", lambda: memory),
-        patch.object(failed_requests, "CACHE", failed_requests.ListCache()),
-        patch.object(Deadline.__init__, "__defaults__", (lambda: world.time,)),
-        patch.object(reprocess_many, "time", SimpleNamespace(monotonic=lambda: world.time)),
-        patch.object(reprocess_many, "Context", functools.partial(Context, **in_this_thread)),
-    ):
+    with pytest.MonkeyPatch.context() as patch:
+        wire(patch, world.graph, store, store, memory, lambda: world.time)
+        clock = SimpleNamespace(monotonic=lambda: world.time)
+        patch.setattr(reprocess_many, "time", clock)
+        patch.setattr(reprocess_many, "Context", functools.partial(Context, workers=workers))
         yield
 
 
 @target(
-    ("", "", answer(202)),
-    ("", "", ANSWER.join([answer(502), answer(200, entity("x"))])),
-    ("", "", ANSWER.join([answer(400, ERROR), answer(200, entity("delivered"))])),
-    ("", "", ANSWER.join([answer(500), *[answer(200, entity())] * 3, answer(202)])),
-    ("x", "", answer(200, entity())),
-    ("xx", "", answer(200, entity("\ud800"))),
-    ("xx", "", answer(404, ERROR)),
-    ("xxx", "", answer(200, entity("delivering"))),
-    ("xxxx", "", answer(503, ERROR, "Retry-After: 7")),
-    ("xxxxx", "", page(DETAILED, DETAILED | {"id": OTHER})),
-    ("xxxxxx", "text/csv", page(DETAILED, entity())),
-    ("xxxxxx", "", page(DETAILED, DETAILED | {"id": "x"})),
-    ("xxxxxxx", "", page(DETAILED)),
-    ("xxxxxxx", "", answer(403, ERROR)),
-    ("xxxxxxxx", "", batch({"id": "0", "status": 202}, {"id": "1", "status": 400, "body": ERROR})),
-    ("xxxxxxxx", "", answer(429, ERROR, "Retry-After: 7")),
-)
-def whole_call(which: bytes, accept: bytes, script: bytes) -> None:
-    """However Graph answers, the caller gets JSON or CSV, and never `internal`."""
-    route, query = ROUTES[len(which) % len(ROUTES)]
-    req = http_calls.request(query, BODIES.get(route, b""), ID, accept=any_text(accept))
+    ("reprocess", "wait=9", "", "", answer(202)),
+    ("reprocess", "wait=9", "", "", ANSWER.join([answer(502), answer(200, entity("x"))])),
+    ("reprocess", "", "", "", ANSWER.join([answer(400, ERROR), answer(200, entity("delivered"))])),
+    ("reprocess", "", "", " {} ", ANSWER.join([answer(500), *[answer(200, entity())] * 3, answer(202)])),
+    ("reprocess", "dryRun=true", "", "", answer(200, entity())),
+    ("reprocess", "", "", ONE, answer(202)),
+    ("reprocess", "wait=9&wait=9", "", "", answer(202)),
+    ("status", "", "", "", answer(200, entity("\ud800"))),
+    ("status", "", "", "", answer(404, ERROR)),
+    ("status", "acceptedAt=2026-11-24T10:00:00Z", "", "", answer(200, entity("delivering"))),
+    ("webhook", "", "", ONE, answer(503, ERROR, "Retry-After: 7")),
+    ("webhook", "", "", "[" * 10_500, answer(202)),
+    ("list", "limit=1", "", "", page(DETAILED, DETAILED | {"id": OTHER})),
+    ("list", "", "text/csv", "", page(DETAILED, entity())),
+    ("list", "", "", "", page(DETAILED, DETAILED | {"id": "x"})),
+    ("diagnosis", "", "", "", page(DETAILED)),
+    ("diagnosis", "", "", "", answer(403, ERROR)),
+    ("many", "", "", MANY, HALF_TAKEN),
+    ("many", "", "", MANY, answer(429, ERROR, "Retry-After: 7")),
+    ("many", "", "", '{"requestIds": ["\\ud800", [], 5e999]}', answer(202)),
+)  # fmt: skip
+def whole_call(which: bytes, query: bytes, accept: bytes, body: bytes, script: bytes) -> None:
+    """Whatever is sent and however Graph answers, the caller gets JSON or CSV, never `internal`.
+
+    What is refused does not reach Graph; so is a body where none is read.
+    """
+    route = ROUTES.get(which, reprocess_request.REPROCESS)
+    req = http_calls.request(utf8(query), body, ID, accept=any_text(accept))
     world = world_of(script)
     with app_over(world):
         response = handle(route, req, CONTEXT)
@@ -307,6 +293,10 @@ def whole_call(which: bytes, accept: bytes, script: bytes) -> None:
         assert content.decode("utf-8-sig").startswith("requestId,")
     else:
         assert load_json(content).get("type") != "urn:redeliver:problem:internal"
+    if route is reprocess_request.REPROCESS and b"".join(body.split()) not in {b"", b"{}"}:
+        assert response.status_code == 400
+    if response.status_code in {400, 413, 415, 422}:
+        assert not world.transport.sent
     check_calls(world)
 
 

@@ -25,10 +25,10 @@ SEPARATOR = re.compile(r"[,;|\t-\r]")
 
 
 @target(
-    FIELD.join([b"=1+1", b"Ann", b"a;=b", b"a\t-1"]),
-    FIELD.join([b"\xef\xbb\xbf@x", " \u00a0+x".encode(), "\uff1dx".encode(), b'"=x"']),
-    FIELD.join(["\u2212x".encode(), b"'=x", b"\r\n=x"]),
-    FIELD.join([b"\xff=x", "\u200b=x".encode()]),
+    ("=1+1", "Ann", "a;=b", "a\t-1"),
+    ("\ufeff@x", " \u00a0+x", "\uff1dx", '"=x"'),
+    ("\u2212x", "'=x", "\r\n=x"),
+    (b"\xff=x", "\u200b=x"),
 )
 def csv_cells(data: bytes) -> None:
     """No part of a cell begins a formula, however it is split; but for apostrophes it is the name."""

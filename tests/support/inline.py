@@ -1,6 +1,24 @@
-"""Stand-ins for threads in virtual time: what is submitted is carried out in the caller's thread."""
+"""The app in this process: what its routes and sweeps are wired to, and threads in virtual time.
+
+What is submitted to a thread is carried out in the caller's.
+"""
 
 from __future__ import annotations
+
+import attempt_store
+import graph
+from deadline import Deadline
+from reprocess_http import failed_requests
+
+
+def wire(patch, app, callers, sweeps, memory, clock):
+    """Let the deployed code use this Graph, these stores of attempts and this clock."""
+    patch.setattr(graph, "shared", lambda: app)
+    patch.setattr(attempt_store, "for_callers", lambda: callers)
+    patch.setattr(attempt_store, "for_sweeps", lambda: sweeps)
+    patch.setattr(attempt_store, "in_memory", lambda: memory)
+    patch.setattr(failed_requests, "CACHE", failed_requests.ListCache(clock))
+    patch.setattr(Deadline.__init__, "__defaults__", (clock,))
 
 
 class InlineWorkers:
