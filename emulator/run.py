@@ -44,6 +44,8 @@ OWN = (
     "HTTP_AUTH_LEVEL",
     "HTTP_BUDGET_SECONDS",
 )
+# Without a proxy. Made once, since it reads all certificates of the machine.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class NotStarted(Exception):
@@ -217,9 +219,14 @@ class Local:
         return [line for line in self.lines if f"[redeliver] {lost_lines.MARK}" in line]
 
 
-def ask(url: str, headers: dict[str, str], method: str = "GET", body: bytes | None = None) -> bytes:
+def ask(
+    url: str,
+    headers: dict[str, str],
+    method: str = "GET",
+    body: bytes | None = None,
+    seconds: float = 60.0,
+) -> bytes:
     """Call a loopback address. Raises OSError, of which HTTPError is one."""
     request = urllib.request.Request(url, body, headers, method=method)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as response:
+    with _OPENER.open(request, timeout=seconds) as response:
         return bytes(response.read())
