@@ -114,7 +114,8 @@ def port_of(environ: Mapping[str, str], name: str, default: int) -> int:
 
 def _is_the_app(port: int) -> bool:
     try:
-        return ask(f"http://127.0.0.1:{port}/api/health", {}) == b'{"status": "ok"}'
+        url = f"http://127.0.0.1:{port}/api/health"
+        return ask(url, {}, seconds=1.0) == b'{"status": "ok"}'
     except (OSError, ValueError):
         return False
 
