@@ -35,7 +35,7 @@ def azurite_tls():
 def running():
     """The app with its attempts in memory."""
     settings = {
-        "HTTP_BUDGET_SECONDS": "12",
+        "HTTP_BUDGET_SECONDS": "6",
         "SWEEP_SCHEDULE": "0 0 0 1 1 *",
         "SWEEP_BUDGET_SECONDS": "30",
     }

@@ -44,15 +44,6 @@ def test_a_sweep_reprocesses_what_is_due_and_reads_it_back():
     assert [] == app.lost()
 
 
-def test_an_unreadable_list_fails_the_invocation():
-    """One sentence says what was wrong and what to do; nothing is tried, and no count is made up."""
-    with App(graph_options=("--requests", "5", "--roles", "")) as app:
-        report = app.sweep()
-
-    assert (False, {}) == (report["ok"], counts(report))
-    assert "EntitlementManagement.ReadWrite.All" in report["error"]
-
-
 def test_wrong_settings_fail_every_call_with_all_their_names():
     """HTTP says 500 misconfigured, the sweep fails, both name every setting."""
     with App(settings={"GRAPH_CLOUD": "mars", "SWEEP_MAX_ATTEMPTS": "0"}) as app:

@@ -39,7 +39,7 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
 
 @dataclass
 class Reply:
-    """An answer of the app."""
+    """An answer of the app; the body is read where it is JSON, else text, or None without one."""
 
     status: int
     headers: dict[str, str]
@@ -63,10 +63,11 @@ class App(Local):
         given = {"x-functions-key": self.function_key if key is None else key, **headers}
         connection.request(method, path, body, given)
         answer = connection.getresponse()
-        raw = answer.read()
+        text = answer.read().decode()
         connection.close()
         names = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, names, json.loads(raw) if raw else None)
+        is_json = "json" in names.get("content-type", "")
+        return Reply(answer.status, names, json.loads(text) if is_json else text or None)
 
     def line(self, event: str, reply: Reply) -> dict[str, Any]:
         """Return the one log line of an event about a reply, which may come after the reply."""
