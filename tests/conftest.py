@@ -51,8 +51,8 @@ def app(running):
 
 
 @pytest.fixture
-def world(running, monkeypatch, caplog):
+def world(running, monkeypatch):
     """Sweeps in this process, beside the Graph of the running app; nothing has failed yet."""
     quiet(running)
-    yield World(running, monkeypatch, caplog)
+    yield World(running, monkeypatch)
     quiet(running)
