@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from tests.support.definition import LEFT_OUT, OPERATIONS, check
 from tests.support.local_app import App, Reply, fresh, new, quiet
 
 FILES = [path for path in sorted(EXAMPLES.rglob("*")) if path.is_file()]
+UNKNOWN = "00000000-0000-4000-8000-0000000000d2"
 EXCHANGES = [path for path in FILES if path.suffix == ".http"]
 
 
@@ -34,10 +36,8 @@ def local():
 
 def route(method, url):
     """The route of the app that a URL is, with whatever stands in place of the id."""
-    path = "/api" + urlsplit(re.sub(r"\?\[|\$query", "", url)).path.rpartition("/api")[2]
-    path = re.sub(r"/requests/(?!reprocess\b)[^/]+", "/requests/{requestId}", path)
-    path = path.removeprefix("/api")
-    return method, path
+    path = urlsplit(re.sub(r"\?\[|\$query", "", url)).path.rpartition("/api")[2]
+    return method, re.sub(r"/requests/(?!reprocess\b)[^/]+", "/requests/{requestId}", path)
 
 
 def calls(part):
@@ -124,40 +124,34 @@ def test_the_app_still_answers_as_recorded(local, path):
 
 
 def run_script(local, *given, key=None, script="reprocess.sh"):
+    """Run one of the shell scripts; return its exit code and what it printed."""
     environ = {
         "PATH": "/usr/bin:/bin",
         "REDELIVER_URL": local.url,
         "REDELIVER_KEY": key or local.function_key,
     }
-    script = str(EXAMPLES / "curl" / script)
-    return subprocess.run(
-        ["sh", script, *given], env=environ, capture_output=True, text=True, timeout=60
-    )
+    command = ["sh", str(EXAMPLES / "curl" / script), *given]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout
 
 
 def test_the_shell_script_waits_for_the_end(local):
     """It prints what the recording ends with, and succeeds."""
     *_, recorded = read(EXAMPLES / "curl" / "exchange.http")
 
-    done = run_script(local, new(local, deliverySeconds=1.5))
+    code, said = run_script(local, new(local, deliverySeconds=1.5))
 
-    assert (0, "") == (done.returncode, done.stderr)
-    assert json.loads(recorded[-1].answer).keys() == json.loads(done.stdout).keys()
+    assert (0, json.loads(recorded[-1].answer).keys()) == (code, json.loads(said).keys())
 
 
 def test_the_shell_script_fails_when_the_access_is_not_there(local):
     """Denied, unknown, or refused at the door."""
-    denied = "00000000-0000-4000-8000-0000000000d1"
-    local.put({"id": denied, "state": "denied"})
+    denied = new(local, state="denied")
 
-    assert '"not-reprocessable"' in run_script(local, denied).stdout.replace(
-        "urn:redeliver:problem:", ""
-    )
-    assert [1, 1, 1] == [
-        run_script(local, denied).returncode,
-        run_script(local, "00000000-0000-4000-8000-0000000000d2").returncode,
-        run_script(local, denied, key="wrong").returncode,
-    ]
+    code, said = run_script(local, denied)
+    assert (1, True) == (code, ":not-reprocessable" in said)
+    assert 1 == run_script(local, UNKNOWN)[0]
+    assert 1 == run_script(local, denied, key="wrong")[0]
 
 
 def test_the_shell_script_for_many(local):
@@ -165,20 +159,14 @@ def test_the_shell_script_for_many(local):
     quiet(local)
     ids = local.failures(2, status="The group 'Sales' is read-only")
     [cause] = local.call("GET", "/api/requests").body["causes"]
+    run = functools.partial(run_script, local, script="reprocess-many.sh")
 
-    many = {"script": "reprocess-many.sh"}
-    done = run_script(local, "--cause", cause["causeId"], **many)
-    assert (0, {"accepted": 2}) == (done.returncode, json.loads(done.stdout)["counts"])
-    unknown = "00000000-0000-4000-8000-0000000000d2"
-    done = run_script(local, *ids, unknown, **many)
-    assert 1 == done.returncode
-    assert 1 == json.loads(done.stdout)["counts"]["request-not-found"]
-    done = run_script(local, "--cause", "0123456789ab", **many)
-    assert (0, "no request fails for this cause\n") == (done.returncode, done.stdout)
-    assert [1, 2] == [
-        run_script(local, unknown, key="wrong", **many).returncode,
-        run_script(local, **many).returncode,
-    ]
+    code, said = run("--cause", cause["causeId"])
+    assert (0, {"accepted": 2}) == (code, json.loads(said)["counts"])
+    code, said = run(*ids, UNKNOWN)
+    assert (1, 1) == (code, json.loads(said)["counts"]["request-not-found"])
+    assert (0, "no request fails for this cause\n") == run("--cause", "0123456789ab")
+    assert [1, 2] == [run(UNKNOWN, key="wrong")[0], run()[0]]
 
 
 def test_shell_scripts_stop_at_the_first_error():
