@@ -2,7 +2,8 @@
 
 All go into .pictures; the README's, docs/report.png, is what `make run` shows. States that an app
 in good health does not come into are made by changing its answers on their way to the browser.
-Not for: tests; whether the page is right is asked in e2e/test_page.py.
+e2e/test_page_looks.py looks at each state for those who need it. Not for: whether the page is right
+(e2e/test_page.py).
 """
 
 from __future__ import annotations
@@ -19,13 +20,11 @@ from tests.support.browser import LIST, MANY, Reader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
     from emulator.run import Local
 
 FOLDER = APP / ".pictures"
-NARROW = {"width": 390, "height": 844}
-MIDDLE = {"width": 1000, "height": 900}
 
 
 def low(reader: Reader) -> None:
@@ -45,7 +44,7 @@ def of_a_cause(reader: Reader) -> None:
 
 
 def asked(reader: Reader) -> None:
-    reader.page.get_by_label("Select all shown").check()
+    selected(reader)
     reader.page.locator("#reprocess-selected").click()
 
 
@@ -54,30 +53,38 @@ def explained(reader: Reader) -> None:
 
 
 def reprocessed(reader: Reader) -> None:
-    """Most are sent, some refused."""
-    ids = reader.page.evaluate(
-        "key => fetch('/api/requests?limit=30', {headers: {'x-functions-key': key}})"
-        ".then(a => a.json()).then(a => a.value.map(one => one.requestId))",
-        reader.app.function_key,
-    )
-    message = "The service is still retrying this request."
-    for one in ids[1:14:2]:
-        reader.app.fault("reprocess", "status", requestId=one, status=400, message=message)
+    """Most are delivered, some refused; nothing is really sent."""
+    done = {"outcome": "delivered", "state": "delivered", "detail": ""}
+    detail = "Graph refused the reprocess: The service is still retrying this request."
+    refused = {"problem": "refused", "state": "deliveryFailed", "detail": detail}
+
+    def some(route: Route) -> None:
+        ids = route.request.post_data_json["requestIds"]
+        results = [{"requestId": one} | (done if n % 3 else refused) for n, one in enumerate(ids)]
+        route.fulfill(json={"results": results, "counts": {}, "correlationId": ""})
+
+    reader.page.route(MANY, some)
     reader.page.locator(".cause-do button").first.click()
     reader.page.locator("#ask-yes").click()
     reader.page.locator("#run-close").wait_for()
 
 
 def under_way(reader: Reader) -> None:
-    """A chunk that is never answered."""
-    reader.page.route(MANY, lambda _: None)
+    """A chunk that is never answered, nor sent when the page is closed."""
+    reader.context.route(MANY, lambda _: None)
     asked(reader)
     reader.page.locator("#ask-yes").click()
 
 
 def hovered(reader: Reader) -> None:
     low(reader)
-    reader.rows().filter(has_text="not found in").first.locator("td.state .two").hover()
+    reader.rows().locator("td.state .two").first.hover()
+
+
+def tables(reader: Reader) -> None:
+    """The charts as tables, and all else that can be opened."""
+    for details in reader.page.locator("details").all():
+        details.evaluate("details => { details.open = true }")
 
 
 def nothing(body: dict[str, Any]) -> None:
@@ -118,84 +125,103 @@ def press(selector: str) -> Callable[[Reader], None]:
     return lambda reader: reader.page.locator(selector).first.click()
 
 
-# Name: what is changed of the app's answers, what the reader does, and in which window.
-LISTS: dict[str, tuple[Callable[..., Any] | None, Callable[..., Any] | None, dict[str, Any]]] = {
-    "report": (None, None, {"viewport": {"width": 1400, "height": 850}}),
-    "dark": (None, None, {"color_scheme": "dark"}),
-    "table": (None, low, {}),
-    "table-dark": (None, low, {"color_scheme": "dark"}),
-    "middle": (None, low, {"viewport": MIDDLE}),
-    "narrow": (None, None, {"viewport": NARROW}),
-    "narrow-overdue": (overdue, None, {"viewport": NARROW}),
-    "narrow-under-way": (None, under_way, {"viewport": NARROW}),
-    "narrow-table": (None, low, {"viewport": NARROW}),
-    "narrow-dark": (None, low, {"viewport": NARROW, "color_scheme": "dark"}),
-    "selected": (None, selected, {}),
-    "asked": (None, asked, {}),
-    "explained": (None, explained, {}),
-    "explained-narrow": (None, explained, {"viewport": NARROW}),
-    "explained-dark": (None, explained, {"color_scheme": "dark"}),
-    "hovered": (None, hovered, {}),
-    "cause": (None, of_a_cause, {}),
-    "under-way": (None, under_way, {}),
-    "as-tables": (None, lambda r: [s.click() for s in r.page.locator(".charts summary").all()], {}),
-    "filtered": (None, press("#closing-tile"), {}),
-    "no-match": (None, lambda r: r.page.fill("#search", "nobody"), {}),
-    "nothing": (nothing, None, {}),
-    "never-swept": (never_swept, None, {}),
-    "dry-run": (dry_run, None, {}),
-    "dry-run-asked": (dry_run, asked, {}),
-    "overdue": (overdue, None, {}),
-    "overdue-dark": (overdue, None, {"color_scheme": "dark"}),
-    "not-whole": (not_whole, None, {}),
-    "not-whole-dark": (not_whole, None, {"color_scheme": "dark"}),
-    "reprocessed": (None, reprocessed, {}),
-}
-PROBLEMS = {
-    "forbidden": (403, {"detail": "The caller is known but may not do this."}),
-    "misconfigured": (500, {"detail": "HTTP_BUDGET_SECONDS should be 1 to 200.", "instance": "1"}),
-    "throttled": (503, {"detail": "Graph asks to wait.", "retryAfterSeconds": 28}),
-}
+# -- the states --
 
 
-def take(browser: Browser, app: Any, name: str) -> None:
-    """Take one picture of the list."""
-    change, act, options = LISTS[name]
+def listed(
+    change: Callable[[dict[str, Any]], object] = lambda _: None,
+    act: Callable[[Reader], object] = lambda _: None,
+) -> Callable[[Reader], None]:
+    """What leads to the list: what is changed of the app's answers, and what the reader does."""
 
     def changed(body: dict[str, Any]) -> None:
         body["nextSweepAt"] = soon()
-        if change:
-            change(body)
+        change(body)
 
+    def arrive(reader: Reader) -> None:
+        act(reader.change(changed).see())
+
+    return arrive
+
+
+def wrong_key(reader: Reader) -> None:
+    reader.open().give("wrong").page.locator("#key-wrong:not(:empty)").wait_for()
+
+
+def loading(reader: Reader) -> None:
+    reader.page.route(LIST, lambda _: None)
+    reader.open().give().page.locator("#loading").wait_for()
+
+
+def lost_connection(reader: Reader) -> None:
+    reader.see().context.set_offline(True)
+    reader.page.locator("#refresh").click()
+    reader.page.get_by_role("alert").filter(has_text="could not be read").wait_for()
+
+
+def problem(name: str, status: int, **more: object) -> Callable[[Reader], None]:
+    def arrive(reader: Reader) -> None:
+        reader.fail(name, status, **more).open().give().page.locator("#problem").wait_for()
+
+    return arrive
+
+
+# Name: what leads there from an empty window.
+STATES: dict[str, Callable[[Reader], object]] = {
+    "door": Reader.open,
+    "wrong-key": wrong_key,
+    "loading": loading,
+    "forbidden": problem("forbidden", 403, detail="The caller is known but may not do this."),
+    "misconfigured": problem("misconfigured", 500, detail="SWEEP_X should be 1.", instance="1"),
+    "throttled": problem("throttled", 503, detail="Graph asks to wait.", retryAfterSeconds=28),
+    "lost-connection": lost_connection,
+    "table": listed(act=low),
+    "selected": listed(act=selected),
+    "asked": listed(act=asked),
+    "explained": listed(act=explained),
+    "hovered": listed(act=hovered),
+    "cause": listed(act=of_a_cause),
+    "under-way": listed(act=under_way),
+    "as-tables": listed(act=tables),
+    "filtered": listed(act=press("#closing-tile")),
+    "no-match": listed(act=lambda reader: reader.page.fill("#search", "nobody")),
+    "nothing": listed(nothing),
+    "never-swept": listed(never_swept),
+    "dry-run": listed(dry_run),
+    "dry-run-asked": listed(dry_run, asked),
+    "overdue": listed(overdue),
+    "not-whole": listed(not_whole),
+    "reprocessed": listed(act=reprocessed),
+}
+# Those states that are taken in other windows as well.
+DARK: dict[str, Any] = {"color_scheme": "dark"}
+NARROW: dict[str, Any] = {"viewport": {"width": 390, "height": 844}}
+MIDDLE: dict[str, Any] = {"viewport": {"width": 1000, "height": 900}}
+WINDOWS = {
+    "dark": (DARK, ("table", "explained", "overdue", "not-whole")),
+    "narrow": (NARROW, ("overdue", "under-way", "table", "explained")),
+    "narrow-dark": (NARROW | DARK, ("table",)),
+    "middle": (MIDDLE, ("table",)),
+}
+
+
+def take(browser: Browser, app: Any, name: str, state: str, **options: Any) -> None:
+    """Take one picture."""
     with Reader(browser, app, **options) as reader:
-        reader.change(changed)
-        reader.see()
-        if act:
-            act(reader)
+        STATES[state](reader)
         reader.page.wait_for_timeout(400)
         reader.page.screenshot(path=FOLDER / f"{name}.png")
 
 
-def take_others(browser: Browser, app: Any) -> None:
-    """Take those where there is no list: the door, waiting, problems; and the printed page."""
-    with Reader(browser, app) as reader:
-        reader.open().page.screenshot(path=FOLDER / "door.png")
-        reader.give("wrong").page.locator("#key-wrong:not(:empty)").wait_for()
-        reader.page.screenshot(path=FOLDER / "wrong-key.png")
-        reader.page.route(LIST, lambda _: None)
-        reader.give().page.locator("#slow").wait_for()
-        reader.page.screenshot(path=FOLDER / "loading.png")
-    for name, (status, more) in PROBLEMS.items():
-        with Reader(browser, app) as reader:
-            reader.fail(name, status, **more).open().give()
-            reader.page.locator("#problem").wait_for()
-            reader.page.screenshot(path=FOLDER / f"{name}.png")
+def take_all(browser: Browser, app: Any) -> None:
+    """Take every state, some in several windows, and the printed page."""
+    for state in STATES:
+        take(browser, app, state, state)
+    for window, (options, states) in WINDOWS.items():
+        for state in states:
+            take(browser, app, f"{state}-{window}", state, **options)
     with Reader(browser, app) as reader:
         reader.see().page.pdf(path=FOLDER / "printed.pdf", prefer_css_page_size=True)
-        reader.context.set_offline(True)
-        reader.page.locator("#refresh").click()
-        reader.page.get_by_role("alert").filter(has_text="could not be read").wait_for()
-        reader.page.screenshot(path=FOLDER / "lost-connection.png")
 
 
 def newcomer() -> Local:
@@ -212,11 +238,12 @@ def main() -> None:
     with browser.started() as chromium:
         with newcomer() as app:
             app.sweep()
-            take(chromium, app, "report")
+            with Reader(chromium, app, viewport={"width": 1400, "height": 850}) as reader:
+                listed()(reader)
+                reader.page.wait_for_timeout(400)
+                reader.page.screenshot(path=FOLDER / "report.png")
         with sample_tenant.running(140) as app:
-            for name in LISTS.keys() - {"report"}:
-                take(chromium, app, name)
-            take_others(chromium, app)
+            take_all(chromium, app)
     shutil.copyfile(FOLDER / "report.png", APP / "docs" / "report.png")
     print(f"pictures are in {FOLDER.name}, and docs/report.png")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import browser
 from tests.support.local_app import App, fresh
 
 LINK_SECRET = "link-secret-for-tests-0123456789"
@@ -53,3 +54,9 @@ def guarded(_guarded):
 def unguarded():
     """`anonymous`, and nothing else configured."""
     yield from started({"HTTP_AUTH_LEVEL": "anonymous", "SWEEP_SCHEDULE": "0 0 0 1 1 *"})
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.started() as started:
+        yield started
