@@ -186,7 +186,9 @@ def test_a_registration_that_is_not_ours_is_left_alone(az, there, why):
 def test_callers_are_let_in_and_shut_out(az):
     """Users, groups and applications, by the role that the registration has, whatever its id is."""
     roles = [{"id": "role-1", "value": "Other"}, {"id": "role-2", "value": "Requests.Reprocess"}]
-    az.put({"appId": CLIENT, "appRoles": roles, "api": {"requestedAccessTokenVersion": 2}})
+    other = {"id": "other", "resourceId": "of-ours", "appRoleId": "role-1"}
+    ours = {"appId": CLIENT, "appRoles": roles, "api": {"requestedAccessTokenVersion": 2}}
+    az.put(ours, **{f"roles of {GROUP}": [other]})
 
     assert [SAID[0]] * 2 == [az.run("callers", "add", CLIENT, one) for one in (IDENTITY, USER)]
     assert SAID == [az.run("callers", what, CLIENT, GROUP) for what in TWICE]
@@ -197,7 +199,7 @@ def test_callers_are_let_in_and_shut_out(az):
         ("POST", paths[0], given | {"principalId": IDENTITY}),
         ("POST", paths[1], given | {"principalId": USER}),
         ("POST", paths[2], given | {"principalId": GROUP}),
-        ("DELETE", f"{paths[2]}/made-0", None),
+        ("DELETE", f"{paths[2]}/made-1", None),
     ] == az.changes()
 
 
