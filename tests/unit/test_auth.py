@@ -98,7 +98,7 @@ NO_LIST, TEXT = "the principal has no list of claims", GOOD["x-ms-client-princip
     *((principal(("appid", APP), WITH_ROLE, auth_typ=one), OTHER) for one in ("github", None)),
     *((header(json.dumps({"auth_typ": "aad"} | one)), NO_LIST) for one in ({}, {"claims": {"roles": ROLE}})),
     *((principal(*one, WITH_ROLE), NOBODY) for one in ((), [("appid", "me")], [("appid", 1)])),
-    (principal(claims=[1, {"typ": []}, {}, {"typ": "appid"}]), NOBODY),
+    (principal(claims=[1, {}, {"typ": [], "val": "x"}, {"typ": "appid"}]), NOBODY),
 ])  # fmt: skip
 def test_no_valid_principal_is_unauthorized(headers, reason):
     """Missing, huge, malformed, given twice, of another provider, or of nobody.
