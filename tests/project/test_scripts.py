@@ -133,7 +133,7 @@ def test_a_registration_is_made_for_one_tenant_with_a_role_that_must_be_assigned
     az.put(late=2)
 
     code, client = register(az)
-    assert (0, client) == register(az)  # which changes nothing
+    assert (0, client) == register(az)  # which makes no second one
     made, principal = az.found("applications"), az.found("servicePrincipals")
 
     assert (0, made["appId"]) == (code, client)

@@ -56,7 +56,8 @@ class Entra:
             if method == "POST":
                 return self._make(path, body)
             name, value = re.fullmatch(r"\$filter=(\w+) eq '(.*)'", query).groups()
-            return {"value": [one for one in self.state[path] if one.get(name) == value]}
+            found = [one for one in self.state[path] if one.get(name) == value]
+            return {"value": [one for one in found if not self._is_late(one, "unlisted")]}
         if key:
             return self._one(method, kind, key.removesuffix("')"), body)
         if path.startswith("directoryObjects/"):
@@ -81,6 +82,7 @@ class Entra:
             "id": f"{kind}-{number}",
             "appId": f"33333333-3333-4333-8333-{number:012}",
             "late": self.state["late"],
+            "unlisted": 9 * self.state["late"],  # lists are later still
         }
         self.state[kind].append(made | body)
         return made
@@ -98,11 +100,14 @@ class Entra:
 
     def _find(self, kind, key):
         for one in self.state[kind]:
-            if one["appId"] == key:
-                one["late"] = one.get("late", 0) - 1
-                if one["late"] < 0:
-                    return one
+            if one["appId"] == key and not self._is_late(one, "late"):
+                return one
         raise Refused("400 or 404")
+
+    @staticmethod
+    def _is_late(one, what):
+        one[what] = one.get(what, 0) - 1
+        return one[what] >= 0
 
     def _collection(self, name, method, rest, body):
         there = self.state.setdefault(name, [])
