@@ -53,6 +53,48 @@ def app_settings(**given):
 IDENTITY = "11111111-2222-3333-4444-555555555555"
 
 
+@pytest.mark.parametrize("name", BICEP)
+def test_every_name_of_a_template_is_declared_and_used(name):
+    """The compiler says the same; it runs where a network reaches Microsoft (check.yml)."""
+    file = File(INFRA / name)
+    declared = {*file.parameters, *file.variables, *file.modules, *file.resources}
+    loops = {
+        name
+        for loop in file.nodes("for_statement")
+        for name in re.findall(r"\w+", loop.named_children[0].text.decode())
+    }
+    used = {node.text.decode() for node in file.nodes("identifier") if is_use(node)}
+
+    assert set() == used - declared - loops
+    assert set() == {*file.parameters, *file.variables} - used
+
+
+def is_use(node):
+    """Whether an identifier reads a value: it is no declaration, key, function or inner name."""
+    kind, first = node.parent.type, node.parent.named_children[0] == node
+    return not (
+        (first and kind.endswith("_declaration"))
+        or (first and kind in {"object_property", "call_expression"})
+        or (not first and kind == "resource_expression")
+    )
+
+
+def test_modules_and_parameter_sets_give_parameters_that_exist():
+    """A module is given all of its own, and has the outputs that are read."""
+    main = File(INFRA / "main.bicep")
+    for name, (path, body) in main.modules.items():
+        called = File(INFRA / path)
+        read = set(re.findall(rf"\b{name}!?\.outputs\.(\w+)", BICEP["main.bicep"]))
+
+        assert (set(called.parameters), set()) == (
+            set(main.value(body)["params"]),
+            read - called.outputs,
+        )
+    for path in INFRA.glob("parameters/*.bicepparam"):
+        given = set(re.findall(r"(?m)^param (\w+) =", path.read_text()))
+        assert {"environmentName", "location"} <= given <= set(main.parameters)
+
+
 def test_every_parameter_can_be_set_in_azds_environment():
     """Under a prefix of its own: azd reads the operator's shell too, where SWEEP_DRY_RUN may be set."""
     parameters = File(INFRA / "main.bicep").parameters
