@@ -452,8 +452,13 @@ def judge_world(world: World) -> None:
 
 
 def kept(world: World, promised: float) -> bool:
-    """Whether the request was sent, or seen to be accepted, soon after a promise."""
+    """Whether the request was sent or accepted soon after a promise, or was delivered by then.
+
+    Where reads fail by chance so may those of the next sweeps: there it is delivered in the end.
+    """
     soon = promised + 40 * MINUTE
     sent = any(promised < at < soon for at, _ in world.posts)
     accepted = any(promised - 10 * MINUTE < at < soon for at, _ in world.accepted)
-    return sent or accepted or world.state() == "delivered"
+    until = WINDOW if world.chances.unreadable or world.chances.table_failed else soon
+    delivered = any(since < until and state == "delivered" for since, state, _ in world.history)
+    return sent or accepted or delivered
