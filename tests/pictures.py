@@ -54,7 +54,7 @@ def explained(reader: Reader) -> None:
 
 def reprocessed(reader: Reader) -> None:
     """Most are delivered, some refused; nothing is really sent."""
-    done = {"outcome": "delivered", "state": "delivered", "detail": ""}
+    done = {"outcome": "alreadyDelivered", "state": "delivered", "detail": ""}
     detail = "Graph refused the reprocess: The service is still retrying this request."
     refused = {"problem": "refused", "state": "deliveryFailed", "detail": detail}
 
@@ -78,7 +78,7 @@ def under_way(reader: Reader) -> None:
 
 def hovered(reader: Reader) -> None:
     low(reader)
-    reader.rows().locator("td.state .two").first.hover()
+    reader.rows().locator("td.state .two:not(:empty)").first.hover()
 
 
 def tables(reader: Reader) -> None:
@@ -175,6 +175,7 @@ STATES: dict[str, Callable[[Reader], object]] = {
     "misconfigured": problem("misconfigured", 500, detail="SWEEP_X should be 1.", instance="1"),
     "throttled": problem("throttled", 503, detail="Graph asks to wait.", retryAfterSeconds=28),
     "lost-connection": lost_connection,
+    "list": listed(),
     "table": listed(act=low),
     "selected": listed(act=selected),
     "asked": listed(act=asked),
@@ -198,9 +199,9 @@ DARK: dict[str, Any] = {"color_scheme": "dark"}
 NARROW: dict[str, Any] = {"viewport": {"width": 390, "height": 844}}
 MIDDLE: dict[str, Any] = {"viewport": {"width": 1000, "height": 900}}
 WINDOWS = {
-    "dark": (DARK, ("table", "explained", "overdue", "not-whole")),
-    "narrow": (NARROW, ("overdue", "under-way", "table", "explained")),
-    "narrow-dark": (NARROW | DARK, ("table",)),
+    "dark": (DARK, ("list", "table", "explained", "overdue", "not-whole")),
+    "narrow": (NARROW, ("list", "overdue", "under-way", "table", "explained")),
+    "narrow-dark": (NARROW | DARK, ("list",)),
     "middle": (MIDDLE, ("table",)),
 }
 

@@ -85,7 +85,7 @@ def gate(instances: int):
     def passed(_when: str, request) -> None:
         with lock:  # one of its threads waits for the other processes
             if request.method != "GET" and not waited:
-                waited.append(barrier.wait(30))
+                waited.append(barrier.wait(60))
 
     return passed
 
