@@ -39,7 +39,7 @@ check-docs: setup  ## check what documents and scripts tell to run (installs az,
 format: setup  ## format the code
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
-fuzz: setup  ## fuzz every parser of foreign bytes (FUZZ_SECONDS=20 for each of 20)
+fuzz: setup  ## fuzz every parser of foreign bytes (FUZZ_SECONDS=20 for each of 18)
 	$(PYTHON) -m tests.fuzz
 bench: setup  ## measure, half an hour; writes docs/benchmarks.md (ONLY='peers cold', ONLY=--quick)
 	$(PYTHON) -m benchmarks $(ONLY)

@@ -228,7 +228,10 @@ def address_in_links(ours: bytes, url: bytes) -> None:
 # -- queries --
 
 
-@target(b"wait=30&dryRun=TRUE", b"acceptedAt=2026-11-24T10:00:00Z&code=x", b"dry_run=1", b"wait=")
+AT = b"acceptedAt=2026-11-24T10:00:00Z"
+
+
+@target(b"wait=30&dryRun=TRUE&code=x&" + AT, b"dry_run=1", b"dryRun=flase", b"wait=61", b"wait=")
 def parameters(query: bytes) -> None:
     """Each parameter is known, given once, and within its limits; else Problem is raised."""
     try:
