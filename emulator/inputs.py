@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 _ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _SAFE = "/%:@!$&'()*+,;=~"  # what a path keeps as it is
@@ -131,10 +131,3 @@ def key_of(headers: Iterable[tuple[str, str]], pairs: Iterable[tuple[str, str]])
     sent = [value for name, value in headers if name.lower() == "x-functions-key"]
     sent = sent or [value for name, value in pairs if name.lower() == "code"]
     return sent[0] if sent else None
-
-
-def body_length(headers: Mapping[str, str]) -> int:
-    """Return how many bytes of a body reach a function: none of one that is sent in chunks."""
-    if "transfer-encoding" in headers:
-        return 0
-    return int(headers.get("content-length") or 0)

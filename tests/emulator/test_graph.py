@@ -43,7 +43,7 @@ def _graph():
 
 @pytest.mark.parametrize(("path", "query"), [
     (LEGACY.replace("beta", "v1.0"), None),
-    (PATH.lower(), None),
+    (PATH.replace("G", "g"), None),
     (f"{PATH}/{IDS[0]}/history", None),
     (PATH.replace("v1.0", "v2.0"), None),
     (f"{PATH}/not-a-guid", None),
@@ -58,6 +58,7 @@ def _graph():
     (PATH, {"$filter": "state ne 'delivered'"}),
     (PATH, {"$filter": "state eq 'DeliveryFailed'"}),
     (PATH, {"$filter": f"{STATE} and"}),
+    (PATH, {"$filter": f"{STATE} and x"}),
     (PATH, {"$filter": f"({STATE})({STATE})"}),
     (PATH, {"$filter": f"accessPackage/id eq '{PACKAGES[0]}'"}),  # without $expand=accessPackage
 ], ids=str)  # fmt: skip
