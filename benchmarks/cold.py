@@ -10,6 +10,7 @@ Not for: Azure's own part of a cold start, which only Azure can show.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import http.client
 import importlib.metadata
 import os
@@ -24,64 +25,60 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import canonicalize_name
 
-from benchmarks.tenant import NO_TIMER, SDK_HOME, environment, fill, peak_mib, sdk_python
-from emulator.run import APP, Local, free_port
+from benchmarks.peers.job import peak_mib
+from benchmarks.tenant import SDK_HOME, environment, running, sdk_python
+from emulator.run import APP, free_port
+from scripts.packages import pins
 from tests.support import package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from emulator.azurite import Azurite
+    from emulator.run import Local
 
-PEERS = APP / "benchmarks" / "peers"
 APPS = OURS, COMPILED, SDK, HELLO = "Redeliver", "Redeliver, compiled", "msgraph-sdk", "hello-world"
-FOLDERS = {SDK: PEERS / "sdk_app", HELLO: PEERS / "hello_app"}
-NEEDS = {SDK: ("azure-functions", "msgraph-sdk"), HELLO: ("azure-functions", "azure-identity")}
+# What the others are, and what they need beside Python.
+PEERS = {
+    SDK: ("sdk_app.py", ("azure-functions", "msgraph-sdk")),
+    HELLO: ("hello_app.py", ("azure-functions", "azure-identity")),
+}
 GIVEN_UP = 30.0  # seconds
-MEASURED = ("seconds", "cpu", "mib")
 
 
-def laid_out(home: Path, names: Iterable[str]) -> dict[str, Path]:
-    """Copy each app, as it is deployed, into a folder of its own; return the folders."""
-    folders = {name: home / name for name in names}
-    for name, folder in folders.items():
-        if name in FOLDERS:
-            shutil.copytree(FOLDERS[name], folder, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            package.build(folder)
-    if COMPILED in folders:
-        compileall.compile_dir(folders[COMPILED], quiet=1)
-    compileall.compile_dir(APP / "emulator", quiet=1)  # the host
-    return folders
+def lay_out(name: str, folder: Path) -> None:
+    """Put an app, as it is deployed, into a folder."""
+    if name in PEERS:
+        folder.mkdir()
+        shutil.copy(APP / "benchmarks" / "peers" / PEERS[name][0], folder / "function_app.py")
+        shutil.copy(APP / "host.json", folder)
+    else:
+        package.build(folder)
+    if name == COMPILED:
+        compileall.compile_dir(folder, quiet=1)
 
 
-def until_202(name: str, folder: Path, local: Local, azurite: Azurite) -> dict[str, float]:
+def until_202(name: str, folder: Path, local: Local, request_id: str) -> dict[str, float]:
     """Start a fresh host and call it until it answers; return seconds, CPU seconds, and memory."""
     port = free_port()
     python = sdk_python() if name == SDK else sys.executable
-    command = [python, "-m", "emulator.host", "--app", folder, "--port", str(port)]
-    storage = {"AzureWebJobsStorage": azurite.connection_string, "ATTEMPTS_TABLE": "cold"}
-    environ = environment(local, PYTHONPATH=str(APP), FUNCTION_KEY=local.function_key, **NO_TIMER)
-    environ |= storage | {"PYTHONDONTWRITEBYTECODE": "1"}
-    fill(local, 1)
-    request_id = local.control("GET", "requests")["requests"][0]["id"]
+    own = {"PYTHONPATH": str(APP), "PYTHONDONTWRITEBYTECODE": "1"}
     started = time.perf_counter()
     with subprocess.Popen(
-        [*command, "--exit-with-parent"],
+        [python, "-m", "emulator.host", "--app", folder, "--port", str(port), "--exit-with-parent"],
         cwd=APP,
-        env=environ,
+        env=environment(local) | own | {"FUNCTION_KEY": local.function_key},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
         wait_for_202(port, f"/api/requests/{request_id}/reprocess", local.function_key)
-        seconds, mib = time.perf_counter() - started, peak_mib(process.pid)
-        cpu = cpu_seconds(process.pid)
+        seconds = time.perf_counter() - started
+        used = {"cpu": cpu_seconds(process.pid), "mib": peak_mib(process.pid)}
         process.terminate()
-        process.wait()
-    return {"seconds": seconds, "cpu": cpu, "mib": mib}
+    return {"seconds": seconds} | used
 
 
 def wait_for_202(port: int, path: str, key: str) -> None:
@@ -89,17 +86,13 @@ def wait_for_202(port: int, path: str, key: str) -> None:
     end = time.monotonic() + GIVEN_UP
     while time.monotonic() < end:
         connection = http.client.HTTPConnection("127.0.0.1", port)
-        try:
-            connection.request(
-                "POST", path, headers={"x-functions-key": key, "Content-Length": "0"}
-            )
-        except ConnectionRefusedError:
-            time.sleep(0.005)
-            continue
-        answer = connection.getresponse()
-        assert answer.status == 202, answer.read()
-        connection.close()
-        return
+        with contextlib.suppress(ConnectionRefusedError), contextlib.closing(connection):
+            headers = {"x-functions-key": key, "Content-Length": "0"}
+            connection.request("POST", path, headers=headers)
+            answer = connection.getresponse()
+            assert answer.status == 202, answer.read()
+            return
+        time.sleep(0.005)
     raise AssertionError(f"no answer within {GIVEN_UP} s")
 
 
@@ -111,59 +104,48 @@ def cpu_seconds(pid: int) -> float:
 
 def installed(names: Iterable[str], site: str) -> int:
     """Return the bytes of packages and of all that they need, as pip has installed them."""
-    found = {
+    there = {
         canonicalize_name(one.metadata["Name"]): one
         for one in importlib.metadata.distributions(path=[site])
     }
-    pending, seen = [canonicalize_name(one) for one in names], set[NormalizedName]()
-    while pending:
-        if (name := pending.pop()) in seen:
-            continue
-        seen.add(name)
-        needed = map(Requirement, found[name].requires or ())
-        pending += [
-            canonicalize_name(one.name)
-            for one in needed
-            if one.marker is None or one.marker.evaluate({"extra": ""})
-        ]
-    files = (Path(str(file.locate())) for name in seen for file in found[name].files or ())
+    needed = list(map(canonicalize_name, names))
+    for name in needed:  # which grows meanwhile
+        for one in map(Requirement, there[name].requires or ()):
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                needed += {canonicalize_name(one.name)} - {*needed}
+    files = (Path(str(file.locate())) for name in needed for file in there[name].files or ())
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def size(name: str) -> int:
+def size(name: str, folder: Path) -> int:
     """Return the bytes of all that an app needs beside Python, its own files included."""
-    own = sysconfig.get_path("purelib")
-    if name not in FOLDERS:
-        lines = (APP / "requirements.in").read_text().splitlines()
-        names = [line for line in lines if line and not line.startswith("#")]
-        return installed(names, own) + sum((APP / one).stat().st_size for one in package.deployed())
-    code = sum(file.stat().st_size for file in FOLDERS[name].iterdir() if file.is_file())
-    sdk = str(next(SDK_HOME.glob("lib/python*/site-packages")))
-    return installed(NEEDS[name], sdk if name == SDK else own) + code
-
-
-def starts(
-    azurite: Azurite, rounds: int, names: Iterable[str] = APPS
-) -> dict[str, list[dict[str, float]]]:
-    """Start the apps in turns; a first round, which warms the disk's cache, is left out."""
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with (
-        tempfile.TemporaryDirectory() as home,
-        Local(settings=NO_TIMER, graph_options=("--requests", "0")) as local,
-    ):
-        folders = laid_out(Path(home), runs)
-        for number in range(rounds + 1):
-            for name, folder in folders.items():
-                run = until_202(name, folder, local, azurite)
-                if number:
-                    runs[name].append(run)
-    return runs
+    site = sysconfig.get_path("purelib")
+    if name == SDK:
+        (site,) = map(str, SDK_HOME.glob("lib/python*/site-packages"))
+    names = PEERS[name][1] if name in PEERS else pins((APP / "requirements.txt").read_text())
+    own = (one for one in folder.rglob("*") if one.is_file() and one.suffix != ".pyc")
+    return installed(names, site) + sum(one.stat().st_size for one in own)
 
 
 def measure(azurite: Azurite, rounds: int) -> dict[str, Any]:
+    """Start the apps in turns; a first round, which warms the disk's cache, is left out."""
+    compileall.compile_dir(APP / "emulator", quiet=1)  # the host
     rows = []
-    for name, each in starts(azurite, rounds).items():
-        medians = {field: statistics.median(one[field] for one in each) for field in MEASURED}
-        rows.append({"app": name} | medians | {"megabytes": size(name) / 1e6})
-        print(rows[-1], flush=True)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        running(azurite, (rounds + 1) * len(APPS)) as local,
+    ):
+        folders = {name: Path(home) / name for name in APPS}
+        for name, folder in folders.items():
+            lay_out(name, folder)
+        ids = (one["id"] for one in local.control("GET", "requests")["requests"])
+        turns = [
+            {name: until_202(name, folder, local, next(ids)) for name, folder in folders.items()}
+            for _ in range(rounds + 1)
+        ]
+        for name, folder in folders.items():
+            runs = [turn[name] for turn in turns[1:]]
+            medians = {field: statistics.median(run[field] for run in runs) for field in runs[0]}
+            rows.append({"app": name} | medians | {"megabytes": size(name, folder) / 1e6})
+            print(rows[-1], flush=True)
     return {"rounds": rounds, "rows": rows}

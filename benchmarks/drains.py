@@ -13,16 +13,17 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.sweeps import sweep
-from benchmarks.tenant import NO_TIMER, fill, http_calls, peak_mib, sdk_python, token
-from emulator.run import APP, Local
+from benchmarks.peers.job import peak_mib
+from benchmarks.tenant import environment, running, sdk_python, token
+from emulator.run import APP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from emulator.azurite import Azurite
+    from emulator.run import Local
 
 # A sequential client never reaches this limit once an answer takes time; twenty at once do.
 RATE = 100
@@ -30,31 +31,42 @@ THROTTLE = {"perSecond": RATE, "burst": RATE, "retryAfter": "int"}
 NEVER = 600.0  # seconds after which nothing is cut off
 
 
-@dataclass(frozen=True)
-class Contender:
-    """`command` runs it (empty: a sweep); `at_once`: how many requests it has under way."""
+class Contender(NamedTuple):
+    """`program` in peers/ does it, with so many requests under way; `what` it does in words."""
 
     name: str
-    command: tuple[str, ...]
+    program: str
     at_once: int
-
-    @property
-    def is_route(self) -> bool:
-        """Whether it calls the app, not Graph."""
-        return self.command[:1] == ("routes",)
+    what: str = ""
 
 
-SWEEP = Contender("Redeliver's sweep", (), 160)  # GRAPH_CONCURRENCY calls of GRAPH_BATCH_SIZE
+AT_ONCE = 160  # GRAPH_CONCURRENCY calls of GRAPH_BATCH_SIZE
+SWEEP = Contender("Redeliver's sweep", "sweep", AT_ONCE, "what the timer does, with its table")
 CONTENDERS = (
-    Contender("requests loop", ("loop",), 1),
-    Contender("For-each, 20 at once", ("for_each",), 20),
-    Contender("msgraph-sdk, 20 at once", ("sdk",), 20),
+    Contender(
+        "requests loop",
+        "loop",
+        1,
+        "a script or runbook: it lists, then calls one after the other; it waits as `Retry-After` says, and tries three times more at most",
+    ),
+    Contender(
+        "For-each, 20 at once",
+        "for_each",
+        20,
+        "twenty calls at a time with the default retry policy of a Logic App's HTTP action; without what the engine adds to each action",
+    ),
+    Contender(
+        "msgraph-sdk, 20 at once",
+        "sdk",
+        20,
+        "Microsoft's SDK with twenty calls at a time; it retries by itself; what it imports at its first call is counted",
+    ),
     SWEEP,
 )
-ONE_BY_ONE = Contender("single route", ("routes", "single", "1"), 1)
+ONE_BY_ONE = Contender("single route", "single", 1)
 ROUTES = (
-    Contender("single route, four at once", ("routes", "single", "4"), 4),
-    Contender("bulk route", ("routes", "bulk"), 200),
+    Contender("single route, four at once", "single", 4),
+    Contender("bulk route", "bulk", 200),
 )
 
 
@@ -79,18 +91,32 @@ class Plan:
 QUICK = Plan((40, 120), (0, 20), 2.0, 4.0)
 
 
-def run_contender(contender: Contender, local: Local, seconds: float) -> dict[str, Any]:
-    """Run a contender in a process of its own; return what it printed."""
-    root = local.url if contender.is_route else local.graph_url
-    credential = local.function_key if contender.is_route else token(local)
-    name, *arguments = contender.command
-    python = str(sdk_python()) if name == "sdk" else sys.executable
-    command = [python, "-m", f"benchmarks.peers.{name}", *arguments, root, credential, str(seconds)]
-    done = subprocess.run(command, cwd=APP, check=True, stdout=subprocess.PIPE)
+def run(contender: Contender, local: Local, seconds: float = NEVER) -> dict[str, Any]:
+    """Run a contender in a process of its own; return what it printed, and the calls to Graph.
+
+    The items of a `$batch` are no calls.
+    """
+    calls_graph = contender.program in {one.program for one in CONTENDERS}
+    root = local.graph_url if calls_graph else local.url
+    credential = token(local) if calls_graph else local.function_key
+    python = sdk_python() if contender.program == "sdk" else sys.executable
+    arguments = (str(contender.at_once), root, credential, str(seconds))
+    done = subprocess.run(
+        [python, "-m", f"benchmarks.peers.{contender.program}", *arguments],
+        cwd=APP,
+        env=environment(local),
+        check=True,
+        stdout=subprocess.PIPE,
+    )
     result: dict[str, Any] = json.loads(done.stdout)
-    if contender.is_route:
+    if not calls_graph:
         result["mib"] = peak_mib(local.parts[1].pid)  # the app's, not the caller's
-    return result
+    log = local.control("GET", "log")["log"]
+    return result | {
+        "calls": sum(e["operation"] != "token" and "parent" not in e for e in log),
+        "lists": sum(e["operation"] == "list" for e in log),
+        "refused": sum(e.get("status") == 429 for e in log),
+    }
 
 
 def drain(
@@ -99,67 +125,60 @@ def drain(
     size: int,
     latency: int,
     *,
-    throttled: bool = False,
+    throttle: dict[str, Any] | None = None,
     seconds: float = NEVER,
 ) -> dict[str, Any]:
-    """Measure one drain. `posting` is without the list, `each` the milliseconds of each request."""
-    table = f"drain{'t' if throttled else 'u'}{contender.at_once}x{size}x{latency}"
-    storage = {"AzureWebJobsStorage": azurite.connection_string, "ATTEMPTS_TABLE": table}
-    settings = NO_TIMER | storage | {"SWEEP_MIN_AGE_MINUTES": "0"}
-    with Local(settings=settings, graph_options=("--requests", "0")) as local:
-        fill(local, size)
-        changes = {"latencyMs": latency, "throttle": THROTTLE if throttled else None}
-        local.control("PATCH", "settings", changes)
-        local.control("DELETE", "log")
-        if contender is SWEEP:
-            report = sweep(local, **storage)
-            result = {"mib": report["mib"], "seconds": report["whole"], "tried": size, "each": []}
-            result["listing"] = report["seconds"]["list"]
-        else:
-            result = run_contender(contender, local, seconds)
-        log = local.control("GET", "log")["log"]
+    """Measure one drain. `posting` is without the list."""
+    with running(azurite, size, latencyMs=latency, throttle=throttle) as local:
+        result = run(contender, local, seconds)
         requests = local.control("GET", "requests")["requests"]
-    tried, whole = result["tried"], result["seconds"]
+    tried, whole, lists = result["tried"], result["seconds"], result["lists"]
     if tried < size:
         speed = max(1, result["in time"] - result["halfway"]) / (seconds / 2)
         whole = result["listing"] + seconds + (size - result["in time"]) / speed
     scale = size / tried
-    lists = sum(e["operation"] == "list" for e in log)
-    refused = sum(e.get("status") == 429 for e in log)
-    return {
+    row = {
         "contender": contender.name,
         "size": size,
         "latency": latency,
-        "throttled": throttled,
+        "throttled": throttle is not None,
         "tried": tried,
         "seconds": whole,
         "posting": whole - result["listing"],
-        "calls": round(lists + (http_calls(log) - lists) * scale),
+        "calls": round(lists + (result["calls"] - lists) * scale),
         "lists": lists,
-        "refused": round(refused * scale),
+        "refused": round(result["refused"] * scale),
         "delivered": sum(one["state"] == "delivered" for one in requests) / tried,
         "mib": result["mib"],
-        "each": result["each"],
     }
-
-
-def _kept(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without the times of single requests, and print it."""
-    kept = {name: value for name, value in row.items() if name != "each"}
-    print(kept, flush=True)
-    return kept
+    print(row, flush=True)
+    return row
 
 
 def measure(azurite: Azurite, plan: Plan) -> dict[str, Any]:
+    """Measure every contender with and without a limit."""
+    free, limited = (None, plan.seconds), (THROTTLE, plan.limited_seconds)
     rows = []
-    for contender, size, latency, throttled in plan.cells():
-        seconds = plan.limited_seconds if throttled else plan.seconds
-        row = drain(azurite, contender, size, latency, throttled=throttled, seconds=seconds)
-        rows.append(_kept(row))
+    for contender, size, latency, is_limited in plan.cells():
+        throttle, seconds = limited if is_limited else free
+        rows.append(drain(azurite, contender, size, latency, throttle=throttle, seconds=seconds))
     cut = {"seconds": plan.seconds, "limited seconds": plan.limited_seconds}
     return {"rate": RATE, "rows": rows} | cut
 
 
 def bulk(azurite: Azurite, size: int) -> dict[str, Any]:
     """Measure the app's two routes with as many requests, at 200 ms an answer."""
-    return {"rows": [_kept(drain(azurite, one, size, 200)) for one in ROUTES]}
+    return {"rows": [drain(azurite, one, size, 200) for one in ROUTES]}
+
+
+def growth(azurite: Azurite, sizes: Sequence[int]) -> dict[str, Any]:
+    """Sweep more and more failed requests; at most SWEEP_MAX_REQUESTS, 10,000, are reprocessed."""
+    rows = []
+    for size in sizes:
+        with running(azurite, size, pageSize=1000) as local:
+            result = run(SWEEP, local)
+        assert result["tried"] == size, result
+        row = {"size": size, "listing": result["listing"], "whole": result["seconds"]}
+        rows.append(row | {name: result[name] for name in ("accepted", "calls", "mib")})
+        print(rows[-1], flush=True)
+    return {"rows": rows}

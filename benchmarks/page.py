@@ -7,9 +7,9 @@ machine: a reader's own machine does better. Not for: whether the page is right.
 from __future__ import annotations
 
 import statistics
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.peers.job import peak_mib
 from reprocess_http import page as report_page
 from tests.support import browser, sample_tenant
 from tests.support.browser import MANY, Reader
@@ -107,25 +107,19 @@ def frames(chromium: Browser, app: App) -> dict[str, float]:
         }
 
 
-def peak_mib(app: App) -> float:
-    """Return the peak memory of the host with the app, the second of the two processes."""
-    status = Path(f"/proc/{app.parts[1].pid}/status").read_text()
-    return next(int(s.split()[1]) for s in status.splitlines() if s.startswith("VmHWM")) / 1024
-
-
 def measure(_azurite: Azurite, requests: int) -> dict[str, Any]:
     """Return bytes, milliseconds, calls to Graph and MiB."""
     sent = [len(report_page.answer(how, "").get_body()) for how in ("", "gzip")]
     with sample_tenant.running(requests) as app, browser.started() as chromium:
         app.control("PATCH", "settings", {"pageSize": PAGE_SIZE})
-        before = peak_mib(app)
+        before = peak_mib(app.parts[1].pid)
         app.control("DELETE", "log")
         first = until_table(chromium, app)
         calls = len(app.calls("list"))
         views = [until_table(chromium, app) for _ in range(RUNS)]
         calls_again = len(app.calls("list")) - calls
         worst = [frames(chromium, app) for _ in range(3)]
-        after = peak_mib(app)
+        after = peak_mib(app.parts[1].pid)
     result = {
         "requests": requests,
         "bytes": sent,

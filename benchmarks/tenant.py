@@ -1,24 +1,28 @@
-"""The tenant that is measured: the app beside an emulated Graph, failed requests, and counts.
+"""The tenant that is measured: the app beside an emulated Graph in which requests have failed.
 
 Not for: measuring. The emulated Graph and the app are processes of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.run import APP, Local, ask
 from scripts.packages import pins
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from emulator.azurite import Azurite
+
 SDK_HOME = APP / ".bench"  # msgraph-sdk, in an environment of its own
-NO_TIMER = {"SWEEP_SCHEDULE": "0 0 0 1 1 *"}  # the app's own sweep would join in
-OPERATIONS = ("list", "read", "reprocess", "batch")
 
 
 def sdk_python() -> Path:
@@ -33,51 +37,42 @@ def sdk_python() -> Path:
             pinned |= pins((APP / name).read_text())
         constraints = SDK_HOME / "constraints.txt"
         constraints.write_text("".join(f"{name}=={at}\n" for name, at in pinned.items()))
-        options = [
-            "-q",
-            "--disable-pip-version-check",
-            "-c",
-            str(constraints),
-            "-r",
-            str(requirements),
-        ]
-        subprocess.run([python, "-m", "pip", "install", *options], check=True)
+        quietly = ("install", "-q", "--disable-pip-version-check")
+        command = (python, "-m", "pip", *quietly, "-c", constraints, "-r", requirements)
+        subprocess.run(command, check=True)
         stamp.write_text(requirements.read_text())
     return python
 
 
-def generated(count: int) -> Local:
-    """Return an app whose emulated Graph has this many due requests, delivered as soon as asked."""
-    options: tuple[str, ...] = ("--requests", str(count), "--all-failed", "--delivery-seconds", "0")
-    options += ("--stale-seconds", "0", "--page-size", "100")
-    return Local(settings=NO_TIMER, graph_options=options)
+@contextlib.contextmanager
+def running(azurite: Azurite, failed: int, **switches: Any) -> Iterator[Local]:
+    """Run the app, with an empty table, beside a Graph in which so many requests have failed.
+
+    All are due, and delivered as soon as asked. The switches are those of the emulated Graph.
+    """
+    settings = {
+        "SWEEP_SCHEDULE": "0 0 0 1 1 *",  # the app's own sweep would join in
+        "SWEEP_MIN_AGE_MINUTES": "0",
+        "AzureWebJobsStorage": azurite.connection_string,
+        "ATTEMPTS_TABLE": f"attempts{uuid.uuid4().hex}",
+    }
+    with Local(
+        settings=settings, graph_options=("--requests", str(failed), "--all-failed")
+    ) as local:
+        at_once = {"deliverySeconds": 0, "staleSeconds": 0, "pageSize": 100}
+        local.control("PATCH", "settings", at_once | switches)
+        local.control("DELETE", "log")
+        yield local
 
 
-def fill(local: Local, count: int) -> None:
-    """Make a tenant of failed requests only, which are delivered as soon as asked."""
-    local.control("DELETE", "requests")
-    local.control("PATCH", "settings", {"deliverySeconds": 0, "staleSeconds": 0, "pageSize": 100})
-    ids = [str(uuid.UUID(int=0xB << 124 | 4 << 76 | 8 << 60 | n)) for n in range(count)]
-    local.control("POST", "requests", {"requests": [{"id": one} for one in ids]})
-
-
-def failing(local: Local, count: int) -> list[str]:
-    """Add failed requests, whose delivery takes an hour when asked; return their ids."""
-    ids = [str(uuid.uuid4()) for _ in range(count)]
-    local.control("PATCH", "settings", {"deliverySeconds": 3600})
-    local.control("POST", "requests", {"requests": [{"id": one} for one in ids]})
-    return ids
-
-
-def environment(local: Local, **settings: str) -> dict[str, str]:
+def environment(local: Local) -> dict[str, str]:
     """Return what a process needs to be the app beside this Graph."""
     return {
         **os.environ,
         "GRAPH_ENDPOINT": local.graph_url,
         "IDENTITY_ENDPOINT": f"{local.graph_url}/msi/token",
         "IDENTITY_HEADER": local.identity_header,
-        "SWEEP_MIN_AGE_MINUTES": "0",
-        **settings,
+        **local.settings,
     }
 
 
@@ -85,13 +80,3 @@ def token(local: Local) -> str:
     url = f"{local.graph_url}/msi/token?api-version=2019-08-01&resource=https://graph.microsoft.com"
     body = json.loads(ask(url, {"X-IDENTITY-HEADER": local.identity_header}))
     return str(body["access_token"])
-
-
-def http_calls(log: list[dict[str, Any]]) -> int:
-    """Count the HTTP calls to Graph in its log; the items of a batch are none."""
-    return sum(e["operation"] in OPERATIONS and "parent" not in e for e in log)
-
-
-def peak_mib(pid: int) -> float:
-    with Path(f"/proc/{pid}/status").open() as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024

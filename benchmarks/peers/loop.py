@@ -40,9 +40,8 @@ def main() -> None:
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {job.credential}"
 
-    def post(request_id: str) -> bool:
-        url = f"{job.root}{PATH}/{request_id}/reprocess"
-        return called(session, "POST", url).status_code == 202
+    def post(request_id: str) -> None:
+        called(session, "POST", f"{job.root}{PATH}/{request_id}/reprocess")
 
     job.post_each(post, failed(session, job.root))
 

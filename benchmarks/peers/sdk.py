@@ -1,4 +1,4 @@
-"""Microsoft's msgraph-sdk, twenty calls at once.
+"""Microsoft's msgraph-sdk, several calls at once.
 
 The SDK itself waits as `Retry-After` says and tries again, three times. Its import is not counted:
 a long-running program pays it once.
@@ -7,6 +7,7 @@ a long-running program pays it once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from kiota_abstractions.base_request_configuration import RequestConfiguration
@@ -18,7 +19,6 @@ from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 
 from benchmarks.peers.job import FILTER, Job
 
-AT_ONCE = 20
 QUERY = builder.AssignmentRequestsRequestBuilder.AssignmentRequestsRequestBuilderGetQueryParameters
 
 
@@ -42,22 +42,19 @@ async def run(job: Job) -> None:
     while page.odata_next_link:
         page = await requests.with_url(page.odata_next_link).get()
         ids += [request.id for request in page.value]
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(job.at_once)
 
-    async def reprocess(request_id: str) -> bool | None:
+    async def reprocess(request_id: str) -> None:
         async with gate:
-            if job.is_over():
-                return None
-            one = requests.by_access_package_assignment_request_id(request_id)
-            with job.timed():
-                try:
+            if not job.is_over():
+                one = requests.by_access_package_assignment_request_id(request_id)
+                with contextlib.suppress(ODataError):
                     await one.reprocess.post()
-                except ODataError:
-                    return False
-                return True
+                job.note_end()
 
     job.start_posting()
-    job.report(await asyncio.gather(*map(reprocess, ids)))
+    await asyncio.gather(*map(reprocess, ids))
+    job.report(len(job.ended))
 
 
 if __name__ == "__main__":
