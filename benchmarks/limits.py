@@ -16,7 +16,8 @@ import random
 import statistics
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from deadline import Deadline
 from graph import GraphError, GraphThrottled
@@ -34,33 +35,12 @@ OTHER = 5  # requests that another client sends at once
 LATENCIES = (0.02, 0.1, 0.5)
 
 type RetryAfter = Literal["rounded up", "exact", "10 s", "missing", "a date"]
-type Refuses = Literal["some", "all or none"]
 type Ended = CallResult[int, None]
 
 
 # -- limiters: each is asked at times that only go forward --
-
-
-class Limiter(Protocol):
-    def room(self, now: float) -> float:
-        """Return how many requests would be granted now."""
-
-    def take(self, count: int) -> None:
-        """Grant so many."""
-
-    def wait(self, count: int) -> float:
-        """Return in how many seconds so many will be granted, by all that is known now."""
-
-
-class Unlimited:
-    def room(self, now: float) -> float:
-        return math.inf
-
-    def take(self, count: int) -> None:
-        pass
-
-    def wait(self, count: int) -> float:
-        return 0.0
+# room(now): how many requests would be granted now. take(count): grant so many. wait(count): in how
+# many seconds so many will be granted, by all that is known now.
 
 
 class Bucket:
@@ -156,6 +136,10 @@ class Sliding:
         return at + self.seconds - self.at
 
 
+type Limiter = Bucket | Window | Sliding
+Unlimited = partial(Window, 10**12, math.inf)
+
+
 # -- Graph --
 
 
@@ -168,7 +152,7 @@ class Cell:
     count: int
     latency: float = 0.1  # seconds; each call's own is up to a quarter off
     retry_after: RetryAfter = "rounded up"
-    refuses: Refuses = "some"
+    all_or_none: bool = False  # else a call's requests are granted as far as there is room
     costs: int = 0  # what the limiter counts of a refused request
     at_once: int = CALLS
     poisoned: bool = False  # one request in the middle is refused always
@@ -206,9 +190,6 @@ class Simulated(Threads[Ended]):
     def workers(self, most: int) -> Self:
         return self
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *error: object) -> None:
         pass
 
@@ -237,12 +218,12 @@ class Simulated(Threads[Ended]):
         busy = cell.at_once < CALLS and len(self._flight) >= cell.at_once
         room = self._limiter.room(self._arrived)
         granted = 0 if busy or room <= 0 else int(min(count, room + 1e-9))
-        if granted < count and cell.refuses != "some":
+        if granted < count and cell.all_or_none:
             granted = 0
         self._limiter.take(granted)
         wait = cell.latency
         if granted < count and not busy:
-            wait = self._limiter.wait(1 if cell.refuses == "some" else count)
+            wait = self._limiter.wait(count if cell.all_or_none else 1)
         error = GraphThrottled("", status=429, retry_after=self._retry_after(wait))
         outcomes: list[GraphError | None] = [None] * granted + [error] * (count - granted)
         if self._poison in items:
@@ -292,11 +273,9 @@ def bound(cell: Cell) -> float:
 # -- one drain, many drains --
 
 
-@dataclass(frozen=True)
-class Result:
-    """The figures of one cell, the mean of its seeds."""
+class Result(NamedTuple):
+    """The figures of one drain, or the means and sums of some."""
 
-    cell: Cell
     ratio: float  # of the drain to the bound
     refused: float  # answers of 429, of all
     unfinished: int
@@ -315,38 +294,45 @@ def run(cell: Cell, seed: int) -> Result:
     finished = graph.accepted == cell.count - cell.poisoned
     took = (graph.last_accepted if finished else graph.now) - (graph.begun_at or 0.0)
     refused = graph.refused / (graph.accepted + graph.refused)
-    return Result(cell, took / best, refused, not finished, graph.broken_waits)
+    return Result(took / best, refused, not finished, graph.broken_waits)
 
 
-def run_seeds(cell: Cell, seeds: Sequence[int] = SEEDS) -> Result:
-    results = [run(cell, seed) for seed in seeds]
-    return Result(
-        cell,
-        statistics.mean(result.ratio for result in results),
-        statistics.mean(result.refused for result in results),
-        sum(result.unfinished for result in results),
-        sum(result.broken_waits for result in results),
+def run_seeds(cell: Cell) -> Result:
+    ratios, refused, unfinished, broken_waits = zip(
+        *(run(cell, seed) for seed in SEEDS), strict=True
     )
+    means = statistics.mean(ratios), statistics.mean(refused)
+    return Result(*means, sum(unfinished), sum(broken_waits))
 
 
 # -- the cells --
 
 
-def bucket(name: str, rate: float, kept: float, level: float, seconds: float, **more: Any) -> Cell:
+def bucket(
+    name: str,
+    rate: float,
+    kept: float,
+    level: float,
+    seconds: float,
+    changes_at: float = math.inf,
+    next_rate: float = 0.0,
+    shared: bool = False,
+    **more: Any,
+) -> Cell:
     """A token bucket, and as many requests as it grants in so many seconds."""
-    special = {key: more.pop(key) for key in ("changes_at", "next_rate", "shared") if key in more}
-    later = special.get("next_rate", rate) * max(0.0, seconds - special.get("changes_at", seconds))
-    granted = rate * min(seconds, special.get("changes_at", seconds)) + later
-    count = int(level + granted / (2 if special.get("shared") else 1))
+    granted = rate * min(seconds, changes_at) + next_rate * max(0.0, seconds - changes_at)
+    count = min(int(level + granted / (2 if shared else 1)), MOST)
+    limiter = partial(Bucket, rate, kept, level, changes_at, next_rate, shared)
     name = f"{name} of {rate:g}/s that keeps {kept:g} and has {level:g}"
-    return Cell(name, lambda: Bucket(rate, kept, level, **special), min(count, MOST), **more)
+    return Cell(name, limiter, count, **more)
 
 
 def window(limit: int, seconds: float, **more: Any) -> Iterator[Cell]:
     """A fixed and a sliding one, for as many as some windows grant."""
     count = int(limit * (4.5 if seconds < 100 else 2.5))
-    yield Cell(f"window, {limit:,} in {seconds:g} s", lambda: Window(limit, seconds), count, **more)
-    yield Cell(f"sliding window, {limit:,} in {seconds:g} s", lambda: Sliding(limit, seconds), count, **more)  # fmt: skip
+    for kind, limiter in (("window", Window), ("sliding window", Sliding)):
+        name = f"{kind}, {limit:,} in {seconds:g} s"
+        yield Cell(name, partial(limiter, limit, seconds), count, **more)
 
 
 def matrix() -> Iterator[Cell]:
@@ -376,7 +362,7 @@ def matrix() -> Iterator[Cell]:
     for rate in (20, 100, 400):
         for kept in (rate, 4 * rate):
             yield bucket("bucket, a refusal costs a token,", rate, kept, kept / 2, next(lasting), costs=1)  # fmt: skip
-            yield bucket("bucket, all or none,", rate, kept, kept / 2, next(lasting), refuses="all or none")  # fmt: skip
+            yield bucket("bucket, all or none,", rate, kept, kept / 2, next(lasting), all_or_none=True)  # fmt: skip
             yield bucket("bucket, another takes half,", rate, kept, kept / 2, 60, shared=True)
             for factor in (0.5, 2):
                 yield bucket(f"bucket, {factor:g} times from half-way,", rate, kept, 0, 60, changes_at=30, next_rate=factor * rate)  # fmt: skip
@@ -412,7 +398,7 @@ def random_cells(count: int = 150, seed: int = 21) -> Iterator[Cell]:
             yield draw.choice(list(window(limit, max(10.0, limit / rate), **more)))
             continue
         if kind < 0.35:
-            more["refuses"] = "all or none"
+            more["all_or_none"] = True
         elif kind < 0.45:
             more["costs"] = 1
         elif kind < 0.55:
@@ -425,30 +411,23 @@ def random_cells(count: int = 150, seed: int = 21) -> Iterator[Cell]:
 # -- the figures --
 
 
-def figures(title: str, results: Sequence[Result]) -> dict[str, Any]:
-    ratios = sorted(result.ratio for result in results)
-    p90 = ratios[int(0.9 * len(ratios))]
-    two = max(result.ratio for result in results if result.cell.holds_two_batches)
-    refused = statistics.median(result.refused for result in results)
-    unfinished = sum(result.unfinished for result in results)
-    return {
-        f"{len(results)} {title}: drain over the bound, median / p90 / worst": f"{statistics.median(ratios):.3f} / {p90:.2f} / {ratios[-1]:.2f}",
-        "  worst where the bucket holds two batches": round(two, 2),
-        "  over 1.25 / not finished / waits broken": f"{sum(ratio > 1.25 for ratio in ratios)} / {unfinished} / {sum(result.broken_waits for result in results)}",
-        "  answers of 429, median": f"{refused:.1%}",
-    }
-
-
-def main() -> None:
-    for title, results in (
-        ("limiters", [run_seeds(cell) for cell in matrix()]),
-        ("random limiters", [run(cell, 1) for cell in random_cells()]),
-    ):
-        for name, value in figures(title, results).items():
-            print(f"{name}: {value}")
-        for result in sorted(results, key=lambda one: -one.ratio)[:10]:
-            print(f"    {result.ratio:.2f}, {result.refused:.1%} of 429: {result.cell}")
+def show(title: str, results: dict[Cell, Result]) -> None:
+    ratios = sorted(one.ratio for one in results.values())
+    median, p90 = statistics.median(ratios), ratios[int(0.9 * len(ratios))]
+    two = max(one.ratio for cell, one in results.items() if cell.holds_two_batches)
+    over = sum(ratio > 1.25 for ratio in ratios)
+    unfinished = sum(one.unfinished for one in results.values())
+    broken = sum(one.broken_waits for one in results.values())
+    refused = statistics.median(one.refused for one in results.values())
+    print(f"""\
+{len(results)} {title}: drain over the bound, median / p90 / worst: {median:.3f} / {p90:.2f} / {ratios[-1]:.2f}
+  worst where the bucket holds two batches: {two:.2f}
+  over 1.25 / not finished / waits broken: {over} / {unfinished} / {broken}
+  answers of 429, median: {refused:.1%}""")
+    for cell, one in sorted(results.items(), key=lambda item: -item[1].ratio)[:10]:
+        print(f"    {one.ratio:.2f}, {one.refused:.1%} of 429: {cell}")
 
 
 if __name__ == "__main__":
-    main()
+    show("limiters", {cell: run_seeds(cell) for cell in matrix()})
+    show("random limiters", {cell: run(cell, 1) for cell in random_cells()})

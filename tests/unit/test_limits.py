@@ -1,6 +1,6 @@
 """The aims of the rate limiter, with the real sender, in virtual time: benchmarks/limits.py once.
 
-Not for: three seeds of each limiter, which `make bench` runs.
+Not for: three seeds of each limiter, which `python -m benchmarks.limits` runs.
 """
 
 from __future__ import annotations
