@@ -128,11 +128,16 @@ def calls_of(row: Row) -> int:
 
 def bulk(part: Row) -> str:
     first = part["rows"][0]
-    rows = []
-    for row in part["rows"]:
-        calls = calls_of(row)
-        figures = (number(row["posting"]), number(calls), f"{calls / row['tried']:.2f}")
-        rows.append([row["contender"], *figures, percent(row["delivered"])])
+    rows = [
+        [
+            row["contender"],
+            *numbers(row, "posting"),
+            number(calls_of(row)),
+            f"{calls_of(row) / row['tried']:.2f}",
+            percent(row["delivered"]),
+        ]
+        for row in part["rows"]
+    ]
     return f"""## Your own list of requests
 
 {first["size"]:,} requests at {first["latency"]} ms an answer, with a table: `POST /api/requests/reprocess` with 20 ids, then 200 in each call, one call after the other; beside it `POST /api/requests/{{requestId}}/reprocess`, four at once.
@@ -191,17 +196,11 @@ def page(part: Row) -> str:
 
 def in_short(results: dict[str, Row], largest: Sequence[Row]) -> str:
     drains, grown, view = results["drains"], results["growth"]["rows"], results["page"]
-    (sweep,) = (row for row in largest if row["contender"] == SWEEP.name)
+    *others, sweep = largest
     compared = "; ".join(
-        f"{times(sweep['seconds'], row['seconds'])} a {row['contender']}"
-        for row in largest
-        if row is not sweep
+        f"{times(sweep['seconds'], row['seconds'])} a {row['contender']}" for row in others
     ).replace("a msgraph", "msgraph")
-    (limited,) = (
-        row
-        for row in drains["rows"]
-        if row["throttled"] and row["contender"] == SWEEP.name and case(row) == case(sweep)
-    )
+    limited = drains["rows"][-1]  # the same sweep
     refused = limited["refused"] / (limited["size"] + limited["refused"])
     single, many = results["bulk"]["rows"]
     starts = {one["app"]: one["seconds"] for one in results["cold"]["rows"]}
@@ -226,8 +225,7 @@ def measured_on(results: dict[str, Row]) -> str:
 def render(results: dict[str, Row]) -> str:
     """Return the whole document."""
     free = [row for row in results["drains"]["rows"] if not row["throttled"]]
-    most = max((row["size"], row["latency"]) for row in free)
-    largest = [row for row in free if (row["size"], row["latency"]) == most]
+    largest = [row for row in free if case(row) == case(free[-1])]
     who = "\n".join(f"| {one.name} | {one.what} |" for one in CONTENDERS)
     return f"""# Benchmarks
 

@@ -119,6 +119,14 @@ def run(contender: Contender, local: Local, seconds: float = NEVER) -> dict[str,
     }
 
 
+def whole_seconds(result: dict[str, Any], size: int, seconds: float) -> float:
+    """Return how long a drain took, estimated where posting was cut off after so many seconds."""
+    if result["tried"] == size:
+        return float(result["seconds"])
+    speed = max(1, result["in time"] - result["halfway"]) / (seconds / 2)
+    return float(result["listing"] + seconds + (size - result["in time"]) / speed)
+
+
 def drain(
     azurite: Azurite,
     contender: Contender,
@@ -132,11 +140,8 @@ def drain(
     with running(azurite, size, latencyMs=latency, throttle=throttle) as local:
         result = run(contender, local, seconds)
         requests = local.control("GET", "requests")["requests"]
-    tried, whole, lists = result["tried"], result["seconds"], result["lists"]
-    if tried < size:
-        speed = max(1, result["in time"] - result["halfway"]) / (seconds / 2)
-        whole = result["listing"] + seconds + (size - result["in time"]) / speed
-    scale = size / tried
+    tried, lists = result["tried"], result["lists"]
+    whole, scale = whole_seconds(result, size, seconds), size / tried
     row = {
         "contender": contender.name,
         "size": size,

@@ -238,16 +238,14 @@ class Simulated(Threads[Ended]):
         return outcomes
 
     def _retry_after(self, wait: float) -> float | None:
-        match self.cell.retry_after:
-            case "rounded up":
-                return max(1.0, math.ceil(wait))
-            case "exact":
-                return max(0.001, wait)
-            case "10 s":
-                return 10.0
-            case "a date":
-                return max(1.0, math.ceil(self._arrived + wait) - math.floor(self._arrived))
-        return None
+        until = math.ceil(self._arrived + wait) - math.floor(self._arrived)
+        return {
+            "rounded up": max(1.0, math.ceil(wait)),
+            "exact": max(0.001, wait),
+            "10 s": 10.0,
+            "missing": None,
+            "a date": max(1.0, until),
+        }[self.cell.retry_after]
 
 
 def bound(cell: Cell) -> float:

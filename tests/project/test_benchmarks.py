@@ -10,7 +10,7 @@ import json
 import pytest
 
 from benchmarks import document
-from benchmarks.drains import CONTENDERS, ROUTES, SWEEP, Plan, drain
+from benchmarks.drains import CONTENDERS, ROUTES, SWEEP, Plan, drain, whole_seconds
 
 WITHOUT_SDK = [one for one in (*CONTENDERS, *ROUTES) if one.program != "sdk"]
 
@@ -21,20 +21,24 @@ def test_a_contender_drains_a_tenant(azurite, contender):
     row = drain(azurite, contender, 20, 0, seconds=30.0)
 
     calls = 2 if contender in {SWEEP, ROUTES[1]} else 21
-    assert (20, 1.0, 0, calls) == tuple(
-        row[one] for one in ("tried", "delivered", "refused", "calls")
-    )
+    assert (20, 1.0, 0, calls) == (row["tried"], row["delivered"], row["refused"], row["calls"])
     assert 5 < row["mib"] < 200
 
 
-def test_what_is_cut_off_is_estimated_at_the_same_speed(azurite):
-    """At 100 ms a call, half a second is enough for a few; the others are estimated."""
+def test_a_contender_is_cut_off_when_its_time_is_over(azurite):
+    """At 100 ms a call, half a second is enough for a few; the calls for the others are estimated."""
     row = drain(azurite, CONTENDERS[0], 20, 100, seconds=0.45)
 
     assert row["tried"] in range(1, 6)
-    assert 20 * 0.1 < row["seconds"] < 20 * 0.3
-    assert row["calls"] in range(20, 25)
-    assert 1.0 == row["delivered"]
+    assert (21, 1.0) == (row["calls"], row["delivered"])
+
+
+def test_what_is_cut_off_is_estimated_at_the_speed_of_the_second_half():
+    """After a list of 1 s, 8 of 20 requests in 4 s of posting, of which 2 in the second half."""
+    cut_off = {"tried": 9, "seconds": 5.5, "listing": 1.0, "halfway": 6, "in time": 8}
+
+    assert 1 + 4 + (20 - 8) / (2 / 2) == whole_seconds(cut_off, 20, 4.0)
+    assert 5.5 == whole_seconds(cut_off, 9, 4.0)
 
 
 def test_a_refused_call_counts_and_is_tried_again(azurite):
