@@ -15,7 +15,6 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import requests
 from azure.core.exceptions import AzureError
 
 from events import INFO, WARNING, event
@@ -26,6 +25,8 @@ from session import bounded_by, new_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import requests
 
     from planning.causes import Cause, Causes
     from planning.plan import AttentionNeeded
@@ -131,7 +132,7 @@ def _send(
                 status, error = answer.status_code, f"HTTP {answer.status_code}"
                 asked = retry_after(answer.headers, context.graph.now()) or 0.0
                 pause = max(asked, PAUSE_SECONDS)
-        except (requests.RequestException, OSError, ValueError) as failure:
+        except (OSError, ValueError) as failure:  # requests' own are OSErrors
             # Its text could show the address.
             status, error, pause = 0, type(failure).__name__, PAUSE_SECONDS
         if status not in TRANSIENT:
