@@ -9,21 +9,16 @@ https://github.com/atifaziz/NCrontab/wiki/Crontab-Expression
 
 from __future__ import annotations
 
+import itertools
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
 
 FORM = (
     "an NCRONTAB expression of six fields (second, minute, hour, day, month, day of the week), as "
     "0 */15 * * * *"
 )
-# 29 February falls on the same day of the week after 40 years at the latest (2072 to 2112).
-LONGEST_PAUSE_YEARS = 40
 _VALUE = "[0-9]{1,9}|[A-Za-z]{1,20}"
 _PART = re.compile(rf"(?:\*|({_VALUE})(?:-({_VALUE}))?)(?:/([0-9]{{1,9}}))?")
 
@@ -60,12 +55,9 @@ class _Field:
         return range(first, last + 1, self._step(text, step_text) if step_text else 1)
 
     def _value(self, text: str) -> int:
-        if text.isdecimal():
-            value = int(text)
-            if self.least <= value <= self.most:
-                return value
-            raise ValueError(FORM)
-        if not self.names:
+        if text.isdecimal() and self.least <= int(text) <= self.most:
+            return int(text)
+        if text.isdecimal() or not self.names:
             raise ValueError(FORM)
         for value, name in enumerate(self.names, self.least):
             if len(text) >= 3 and name.startswith(text.lower()):
@@ -128,23 +120,20 @@ class Schedule:
         return Schedule(times, days, months, weekdays)
 
     def next_after(self, at: datetime) -> datetime:
-        """Return the first time of the schedule that is later than `at`, in UTC."""
+        """Return the first time of the schedule that is later than `at`, in UTC.
+
+        There always is one: 29 February on one day of the week comes after 40 years at the latest.
+        """
         at = at.astimezone(UTC)
+        days = (at.date() + timedelta(days=n) for n in itertools.count())
         return next(
             moment
-            for day in self._days(at.date())
+            for day in days
+            if day.month in self.months and day.day in self.days
+            if day.isoweekday() % 7 in self.weekdays
             for moment in (datetime.combine(day, one) for one in self.times)
             if moment > at
         )
-
-    def _days(self, since: date) -> Iterator[date]:
-        """Yield the days of the schedule in order, from `since` on."""
-        for year in range(since.year, since.year + LONGEST_PAUSE_YEARS + 1):
-            for month in self.months:
-                last = monthrange(year, month)[1]
-                for day in (date(year, month, one) for one in self.days if one <= last):
-                    if day >= since and day.isoweekday() % 7 in self.weekdays:
-                        yield day
 
 
 def next_sweep_at(text: str, now: datetime) -> datetime | None:
