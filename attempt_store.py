@@ -220,19 +220,19 @@ class AttemptStore:
 
     # -- what a sweep tidies --
 
-    def complete(self, records: Sequence[AttemptRecord], deadline: Deadline) -> int:
-        """Mark requests as completed, unless their rows changed; return how many failed."""
+    def complete(self, records: Sequence[AttemptRecord], deadline: Deadline) -> None:
+        """Mark requests as completed, unless their rows changed. What fails is logged."""
         ended = [replace(record, completed=True) for record in records]
-        return self._tidy("completed", [Change(record) for record in ended], deadline)
+        self._tidy("completed", [Change(record) for record in ended], deadline)
 
-    def delete(self, records: Sequence[AttemptRecord], deadline: Deadline) -> int:
-        """Delete records, unless their rows changed; return how many failed."""
-        return self._tidy("deleted", [Change(one, delete=True) for one in records], deadline)
+    def delete(self, records: Sequence[AttemptRecord], deadline: Deadline) -> None:
+        """Delete records, unless their rows changed. What fails is logged."""
+        self._tidy("deleted", [Change(one, delete=True) for one in records], deadline)
 
-    def _tidy(self, what: str, changes: Sequence[Change], deadline: Deadline) -> int:
+    def _tidy(self, what: str, changes: Sequence[Change], deadline: Deadline) -> None:
         now = self._now()
         kept = [one for one in changes if one.record.etag and not is_young(one.record, now)]
-        return _log_errors(what, self._rows.write(kept, deadline))
+        _log_errors(what, self._rows.write(kept, deadline))
 
     # -- beside the records --
 
@@ -277,13 +277,12 @@ def _decision_change(decision: Decision, claim: Claim) -> Change:
     return decision_change(replace(decision, claim=claim))
 
 
-def _log_errors(what: str, written: Sequence[Written]) -> int:
-    """Log how many rows could not be written, and return it."""
+def _log_errors(what: str, written: Sequence[Written]) -> None:
+    """Log how many rows could not be written, and the first reason."""
     errors = [one for one in written if isinstance(one, AzureError)]
     if errors:
         error = f"{type(errors[0]).__name__} {status_of(errors[0]) or ''}".strip()
         event(WARNING, "attempts not written", what=what, count=len(errors), error=error)
-    return len(errors)
 
 
 # -- this process's stores --

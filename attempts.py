@@ -27,7 +27,6 @@ CLAIM_SECONDS = 40.0
 RECENT = timedelta(minutes=5)
 MAX_CLOCK_SKEW = timedelta(minutes=5)  # a stored time that is further ahead is no time
 SLOTS = 5  # attempts in a history
-MAX_COUNT = 1_000_000
 MAX_WORDS = 200  # characters of Graph's words in a history entry
 
 
@@ -154,7 +153,7 @@ def as_known(record: AttemptRecord, now: datetime) -> AttemptRecord:
     return replace(
         record,
         outcome=Outcome.UNKNOWN,
-        count=min(record.count + 1, MAX_COUNT),
+        count=record.count + 1,
         last_attempt_at=record.claimed_at,
     )
 
@@ -186,7 +185,7 @@ def claim_change(record: AttemptRecord, claim_id: str, by: str, now: datetime) -
         claim_id=claim_id,
         claimed_at=now,
         outcome=Outcome.CLAIMED,
-        tries=min(record.tries + 1, MAX_COUNT),
+        tries=record.tries + 1,
         first_failed_at=record.first_failed_at or now,
         completed=False,
     )
@@ -205,7 +204,6 @@ def decision_change(decision: Decision) -> Change:
     Promises and notices that were written since the claim are kept.
     """
     before, record = decision.claim.before, decision.claim.record
-    slot = record.tries % SLOTS
     kept = replace(
         before,
         first_failed_at=record.first_failed_at,
@@ -214,7 +212,7 @@ def decision_change(decision: Decision) -> Change:
         etag=record.etag,
     )
     if decision.outcome is None:
-        return Change(replace(kept, claim_id=""), _EMPTY, slot)
+        return Change(replace(kept, claim_id=""), _EMPTY, record.tries % SLOTS)
     outcome = decision.outcome
     ended = replace(
         kept,
@@ -222,13 +220,13 @@ def decision_change(decision: Decision) -> Change:
         claimed_at=record.claimed_at,
         outcome=outcome,
         accepted_at=decision.accepted_at or before.accepted_at,
-        count=min(before.count + (outcome in COUNTED), MAX_COUNT),
+        count=before.count + (outcome in COUNTED),
         tries=record.tries,
         last_attempt_at=record.claimed_at,
         completed=False,
     )
     words = printable(decision.words)
-    return Change(ended, Entry(record.claimed_at, decision.claim.by, outcome, words), slot)
+    return Change(ended, Entry(record.claimed_at, decision.claim.by, outcome, words))
 
 
 def printable(text: str) -> str:

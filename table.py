@@ -28,7 +28,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import UpdateMode
 
-from attempts import MAX_COUNT, NEVER, SLOTS, AttemptRecord, Change, Entry, Outcome, blank
+from attempts import NEVER, SLOTS, AttemptRecord, Change, Entry, Outcome, blank
 from events import INFO, WARNING, event
 from settings import is_guid
 from table_client import asking, error_code, is_changed
@@ -50,6 +50,7 @@ RETRIES = 3
 # token and a connection.
 QUICK_SECONDS = 1.0
 FIRST_QUICK_SECONDS = 3.0
+MAX_COUNT = 1_000_000  # of attempts; whoever wrote more was not this app
 FIRST_YEAR = 2015  # times before it stand for "none", such as 0001-01-01
 
 # The record as it is stored now; an error: it may be stored or not; None: another version is
@@ -181,18 +182,18 @@ class InMemoryRows:
         """Start without any."""
         self._lock = threading.Lock()
         self._versions = itertools.count(1)
-        self._records: dict[str, AttemptRecord] = {}
-        self._slots: dict[str, dict[int, Entry]] = {}
+        self._rows: dict[str, tuple[AttemptRecord, dict[int, Entry]]] = {}  # with its slots
         self._report: tuple[datetime, str] | None = None
 
     def read_all(self, _deadline: Deadline, *, history: bool = True) -> list[AttemptRecord]:  # noqa: ARG002
         """Return every record, always with its history."""
         with self._lock:
-            return list(self._records.values())
+            return [record for record, _ in self._rows.values()]
 
     def read(self, request_id: str, _deadline: Deadline) -> AttemptRecord | None:
         """Return one record."""
-        return self._records.get(request_id)
+        record, _ = self._rows.get(request_id, (None, {}))
+        return record
 
     def write(self, changes: Sequence[Change], _deadline: Deadline) -> list[Written]:
         """Carry out each change whose version is the stored one."""
@@ -201,20 +202,17 @@ class InMemoryRows:
 
     def _write_one(self, change: Change) -> AttemptRecord | None:
         record = change.record
-        stored = self._records.get(record.request_id)
+        stored, slots = self._rows.get(record.request_id, (None, {}))
         if (stored.etag if stored else "") != record.etag:
             return None
-        slots = self._slots.setdefault(record.request_id, {})
         if change.delete:
-            del self._records[record.request_id], self._slots[record.request_id]
+            del self._rows[record.request_id]
             return record
         if change.entry:
-            slots.pop(_slot(change), None)
-            if change.entry.at > NEVER:
-                slots[_slot(change)] = change.entry
-        history = tuple(slots[number] for number in sorted(slots))
+            slots |= {_slot(change): change.entry}
+        history = tuple(slots[number] for number in sorted(slots) if slots[number].at > NEVER)
         written = replace(record, etag=str(next(self._versions)), history=history)
-        self._records[record.request_id] = written
+        self._rows[record.request_id] = written, slots
         return written
 
     def check_writable(self, _deadline: Deadline) -> None:

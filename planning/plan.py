@@ -244,7 +244,7 @@ def cooldown(record: AttemptRecord, settings: Settings) -> timedelta:
     minutes = min(
         settings.sweep_cooldown_minutes * 2**doublings, settings.sweep_cooldown_max_minutes
     )
-    part = int(record.request_id[:8], 16) / 0xFFFFFFFF if is_guid(record.request_id) else 0.0
+    part = int(record.request_id[:8], 16) / 0xFFFFFFFF
     return timedelta(minutes=minutes * (1 + SPREAD * part))
 
 

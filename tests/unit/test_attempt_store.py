@@ -6,6 +6,7 @@ in random order (test_attempts_machine.py).
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponse
 import attempt_store
 import settings as app_settings
 from attempt_store import AttemptStore
-from attempts import AttemptRecord, Change, Claim, Decision, Entry, Outcome, as_known, blank
+from attempts import AttemptRecord, Change, Claim, Decision, Entry, Outcome, blank
 from deadline import Deadline
 from table import InMemoryRows
 from tests.unit.lossy_rows import LossyRows
@@ -135,16 +136,6 @@ def test_a_claim_that_did_not_arrive_is_an_error(shared):
     assert [None] == shared.claim(known)
 
 
-def test_a_table_that_is_away_is_read_once(shared):
-    """A sweep claims a hundred rows, and has no time to find each unreadable."""
-    shared.rows.orders, shared.rows.unreadable = ["drop"], 99
-
-    errors = shared.claim(blank(A), blank(B), blank(C))
-
-    assert ["write", "read"] == shared.rows.calls
-    assert all(isinstance(error, ServiceResponseError) for error in errors)
-
-
 def test_a_claim_that_another_holds_is_no_error_when_it_cannot_be_read(shared):
     """An error would have a caller send it with the record in memory."""
     shared.other_claims()
@@ -235,17 +226,6 @@ def test_outcomes_that_cannot_be_written_are_logged_in_one_line(shared, caplog):
     assert ["write", "read"] == shared.rows.calls
     assert [line | {"error": "ServiceResponseError"}] == lines(caplog)
     assert [ServiceResponseError] * 3 == [type(one) for one in written]
-
-
-def test_the_status_of_an_error_is_logged(shared, caplog, monkeypatch):
-    """It tells an operator more than the error's class."""
-    [claim] = shared.claim()
-    error = HttpResponseError("no")
-    error.status_code = 403
-    monkeypatch.setattr(shared.rows, "write", lambda *_: [error])
-
-    assert error is shared.decide(claim, Outcome.REFUSED)
-    assert ["HttpResponseError 403"] == [line["error"] for line in lines(caplog)]
 
 
 def test_outcomes_onto_rows_that_changed_and_cannot_be_read_are_errors(shared):
@@ -343,49 +323,52 @@ def test_a_change_that_cannot_be_written_is_an_error(shared):
 # -- tidying --
 
 
-def test_a_request_is_completed_and_its_record_deleted_by_version(shared):
+def test_a_request_is_completed_and_its_record_deleted_by_version(shared, caplog):
     """A newer attempt outlives the tidying of an older sweep."""
     claims = shared.claim(blank(A), blank(B))
     shared.store.decide([Decision(one, Outcome.ACCEPTED, NOW) for one in claims], shared.end)
     read = list(shared.store.read_all(shared.end).values())
     shared.other_claims()
 
-    missed = shared.store.complete(read, shared.end)
+    shared.store.complete(read, shared.end)
     completed = shared.store.read_all(shared.end)
-    missed += shared.store.delete([*read, completed[B], blank(C)], shared.end)
+    shared.store.delete([*read, completed[B], blank(C)], shared.end)
 
-    assert (0, False, True) == (missed, completed[A].completed, completed[B].completed)
-    assert {A} == set(shared.store.read_all(shared.end))
+    assert [False, True] == [completed[one].completed for one in (A, B)]
+    assert ({A}, []) == (set(shared.store.read_all(shared.end)), lines(caplog))
 
 
-def test_the_record_of_a_young_claim_is_neither_completed_nor_deleted(shared):
+def test_the_record_of_a_young_claim_is_neither_completed_nor_deleted(shared, caplog):
     """Its claimer is about to send."""
     shared.claim()
     read = list(shared.store.read_all(shared.end).values())
 
-    missed = shared.store.complete(read, shared.end) + shared.store.delete(read, shared.end)
+    shared.store.complete(read, shared.end)
+    shared.store.delete(read, shared.end)
 
-    assert (0, read) == (missed, [shared.stored()])
+    assert (read, []) == ([shared.stored()], lines(caplog))
 
 
-@pytest.mark.parametrize("what", ["completed", "deleted"])
-def test_how_many_records_could_not_be_tidied_is_logged(shared, caplog, what):
-    """The next sweep does it."""
+@pytest.mark.parametrize(("tidy", "what"), [("complete", "completed"), ("delete", "deleted")])
+def test_records_that_could_not_be_tidied_are_logged(shared, caplog, monkeypatch, tidy, what):
+    """With the status, which tells an operator more than the class. The next sweep does it."""
     claims = shared.claim(blank(A), blank(B))
     shared.now += timedelta(hours=1)
-    records = [claim.record for claim in claims]
-    shared.rows.orders = ["drop"]
+    denied = HttpResponseError("no")
+    denied.status_code = 403
+    monkeypatch.setattr(shared.rows, "write", lambda changes, _: [denied] * len(changes))
 
-    tidy = {"completed": shared.store.complete, "deleted": shared.store.delete}[what]
-    assert 2 == tidy([as_known(record, shared.now) for record in records], shared.end)
-    assert [(what, 2)] == [(line["what"], line["count"]) for line in lines(caplog)]
+    getattr(shared.store, tidy)([claim.record for claim in claims], shared.end)
+
+    line = {"event": "attempts not written", "what": what, "count": 2}
+    assert [line | {"error": "HttpResponseError 403"}] == lines(caplog)
 
 
 # -- beside the records --
 
 
 def test_what_is_beside_the_records_goes_to_the_rows(shared):
-    """The report of the last sweep, a check, and every record's history where it is asked for."""
+    """A check, and every record's history where it is asked for."""
     asked = []
 
     class Rows:
@@ -394,21 +377,18 @@ def test_what_is_beside_the_records_goes_to_the_rows(shared):
 
     store, end = AttemptStore(Rows()), shared.end
     store.check_writable(end)
-    store.keep_report({"due": 1}, NOW, end)
-    for history in ({}, {"history": True}):
-        store.read_all(end, **history)
-    store.last_report(end)
-    assert asked == [
-        ("check_writable", end, {}),
-        ("keep_report", NOW, '{"due": 1}', end, {}),
-        ("read_all", end, {"history": False}),
-        ("read_all", end, {"history": True}),
-        ("report", end, {}),
-    ]
+    store.read_all(end)
+    store.read_all(end, history=True)
 
-    assert shared.store.last_report(end) is None
-    shared.store.keep_report({"due": 1}, NOW, end)
-    assert (NOW, {"due": 1}) == shared.store.last_report(end)
+    reads = [("read_all", end, {"history": history}) for history in (False, True)]
+    assert [("check_writable", end, {}), *reads] == asked
+
+
+def test_the_report_of_the_last_sweep_is_kept(shared):
+    before = shared.store.last_report(shared.end)
+    shared.store.keep_report({"due": 1}, NOW, shared.end)
+
+    assert (None, (NOW, {"due": 1})) == (before, shared.store.last_report(shared.end))
 
 
 # -- this process's stores --
@@ -417,11 +397,10 @@ def test_what_is_beside_the_records_goes_to_the_rows(shared):
 @pytest.fixture
 def fresh(monkeypatch):
     """No store was made in this process yet."""
-    for made in (attempt_store.for_callers, attempt_store.for_sweeps):
-        made.cache_clear()
-    yield monkeypatch
-    for made in (attempt_store.for_callers, attempt_store.for_sweeps):
-        made.cache_clear()
+    for made in ("for_callers", "for_sweeps"):
+        anew = functools.cache(getattr(attempt_store, made).__wrapped__)
+        monkeypatch.setattr(attempt_store, made, anew)
+    return monkeypatch
 
 
 def test_without_a_storage_account_memory_is_used_with_a_warning(fresh, caplog):
@@ -430,13 +409,12 @@ def test_without_a_storage_account_memory_is_used_with_a_warning(fresh, caplog):
 
     stores = [attempt_store.for_callers(), attempt_store.for_sweeps(), attempt_store.in_memory()]
 
-    [line, _] = lines(caplog)
-    assert [attempt_store.in_memory()] * 3 == stores
-    assert "attempts kept in memory" == line["event"]
-    assert line["detail"] == (
+    detail = (
         "set AzureWebJobsStorage or AzureWebJobsStorage__accountName to keep them over restarts "
         "and to share them between instances"
     )
+    assert [attempt_store.in_memory()] * 3 == stores
+    assert [{"event": "attempts kept in memory", "detail": detail}] * 2 == lines(caplog)
 
 
 def test_each_store_is_made_once_and_only_that_of_callers_is_quick(fresh):

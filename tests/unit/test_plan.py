@@ -185,7 +185,6 @@ def test_a_window_is_expiring_from_48_hours_before_its_earliest_end(later, expir
 @pytest.mark.parametrize(("request_id", "minutes"), [
     ("00000000-0000-4000-8000-000000000000", [60, 120, 960, 1440, 1440]),
     ("ffffffff-0000-4000-8000-000000000000", [72, 144, 1152, 1728, 1728]),
-    ("none", [60, 120, 960, 1440, 1440]),
 ])  # fmt: skip
 def test_a_cool_down_doubles_up_to_its_limit_and_is_spread_by_request_id(request_id, minutes):
     """Up to a fifth is added, always the same for a request."""
