@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import pytest
 from azure.core.exceptions import AzureError
 
 from attempts import Change, blank
 from deadline import Deadline
-from emulator.identity import Identity
 from settings import load
 from table import Table
 from table_client import asking, new_client, what_to_do
+from tests.support.emulated_graph import SECRET, USER_ASSIGNED, fresh
 from tests.support.proxy import Proxy
 
-A, B = (f"{n}0000000-0000-4000-8000-000000000000" for n in "ab")
+A = "a0000000-0000-4000-8000-000000000000"
 END = Deadline(60, lambda: 0)
 _tables = itertools.count()
 
@@ -32,53 +30,30 @@ _tables = itertools.count()
 # -- which account, and as whom --
 
 
-class Endpoint(BaseHTTPRequestHandler):
-    """The emulated managed identity's endpoint, which azure-identity asks for its token."""
-
-    def do_GET(self):
-        query = dict(parse_qsl(urlsplit(self.path).query))
-        self.server.asked.append(query)
-        status, body = Identity(user_assigned=frozenset({B})).answer(
-            query, self.headers["X-IDENTITY-HEADER"], [], 3600, datetime.now(UTC)
-        )
-        if self.server.is_broken:
-            status, body = 500, {"error": "server_error"}
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def identity(monkeypatch):
-    """The endpoint: what it was `asked`, and whether it is broken."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
-        server.asked, server.is_broken = [], False
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/msi/token")
-        monkeypatch.setenv("IDENTITY_HEADER", Identity().header_secret)
-        yield server
-        server.shutdown()
-        thread.join()
+    """The emulated managed identity's endpoint, which azure-identity asks for its token."""
+    emulated = fresh()
+    emulated.now = datetime.now(UTC)  # Azurite goes by the real clock
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{emulated.url}/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", SECRET)
+    return emulated
+
+
+def asked(identity):
+    """What the endpoint was asked."""
+    return [dict(parse_qsl(call["query"])) for call in identity.control.log()]
 
 
 @pytest.fixture
 def by_identity(azurite_tls, identity, monkeypatch):
     """Settings of a table that a token opens."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(azurite_tls.certificate))
-    return load(
-        {
-            "AzureWebJobsStorage__tableServiceUri": azurite_tls.uri,
-            "ATTEMPTS_TABLE": f"identity{next(_tables)}",
-        }
-    )
+    table = {"ATTEMPTS_TABLE": f"identity{next(_tables)}"}
+    return load({"AzureWebJobsStorage__tableServiceUri": azurite_tls.uri, **table})
 
 
-@pytest.mark.parametrize("client_id", [None, B])
+@pytest.mark.parametrize("client_id", [None, USER_ASSIGNED])
 def test_the_identity_is_the_storages_own(azurite, by_identity, identity, monkeypatch, client_id):
     """Without a client id it is the system-assigned one, whatever AZURE_CLIENT_ID says.
 
@@ -91,19 +66,22 @@ def test_the_identity_is_the_storages_own(azurite, by_identity, identity, monkey
     [written] = table.write([Change(blank(A))], END)
 
     assert [written] == table.read_all(END)
-    assert [client_id] == [query.get("client_id") for query in identity.asked]
-    assert "https://storage.azure.com" == identity.asked[0]["resource"]
+    [query] = asked(identity)
+    assert (client_id, "https://storage.azure.com") == (query.get("client_id"), query["resource"])
 
 
 # -- errors --
 
 
-def error_of(connection, deadline=END, *, quick=True):
-    """What comes of asking a table, without retries unless it is a sweep's."""
-    table = Table(new_client(load({"AzureWebJobsStorage": connection})), quick=quick)
-    with pytest.raises(AzureError) as caught:
-        table.check_writable(deadline)
-    return caught.value
+def said_of(azurite, breaks, seconds=60):
+    """What is said to do when a proxy breaks the connection to a table so."""
+    with Proxy(azurite.port) as proxy:
+        breaks(proxy)
+        connection = azurite.connection_string.replace(f":{azurite.port}/", f":{proxy.port}/")
+        table = Table(new_client(load({"AzureWebJobsStorage": connection})), quick=True)
+        with pytest.raises(AzureError) as caught:
+            table.check_writable(Deadline(seconds))
+    return what_to_do(caught.value)
 
 
 @pytest.mark.parametrize("status, code, words", [
@@ -120,12 +98,8 @@ def test_an_error_of_the_table_says_what_to_do(azurite, status, code, words):
     [seen: azure-sdk-for-net#35633, #23748, azure-sdk-for-python#37200]
     """
     body = {"odata.error": {"code": code, "message": {"lang": "en-US", "value": "No."}}}
-    with Proxy(azurite.port) as proxy:
-        proxy.answer(
-            status, {"Content-Type": "application/json"}, json.dumps(body).encode(), times=9
-        )
-        connection = azurite.connection_string.replace(f":{azurite.port}/", f":{proxy.port}/")
-        said = what_to_do(error_of(connection))
+    answer = (status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+    said = said_of(azurite, lambda proxy: proxy.answer(*answer, times=9))
 
     assert said.startswith(f"Table Storage answered {status} {code}: ")
     assert words in said
@@ -137,21 +111,19 @@ def test_an_error_of_the_table_says_what_to_do(azurite, status, code, words):
 ])  # fmt: skip
 def test_a_table_without_an_answer_says_where_to_look(azurite, fault, words):
     """A silent one has taken the connection. No address with a signature gets into the sentence."""
-    with Proxy(azurite.port) as proxy:
-        getattr(proxy, fault)()
-        connection = azurite.connection_string.replace(f":{azurite.port}/", f":{proxy.port}/")
+    said = said_of(azurite, lambda proxy: getattr(proxy, fault)(), seconds=0.3)
 
-        assert f"Table Storage {words}" == what_to_do(error_of(connection, Deadline(0.3)))
+    assert f"Table Storage {words}" == said
 
 
 def test_without_a_token_the_identity_is_named(by_identity, identity):
     """The table itself was not asked, and the endpoint once: azure-identity would take 5 seconds."""
-    identity.is_broken = True
+    identity.fault("token", "status", status=500, times=9)
 
     with pytest.raises(AzureError) as caught:
         Table(new_client(by_identity)).read_all(END)
 
-    assert 1 == len(identity.asked)
+    assert 1 == len(asked(identity))
     assert what_to_do(caught.value) == (
         "There is no token for Table Storage: check the app's managed identity."
     )
