@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -70,24 +70,6 @@ class AttentionNeeded:
     failed: FailedRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The due requests, most urgent first, and how many have which status.
-
-    `expiring`: how many windows may close within EXPIRING. `attention`: the newest MAX_ATTENTION
-    requests for each reason; `to_notify`: the newest MAX_ATTENTION of those not notified yet.
-    `causes` knows all failed requests.
-    """
-
-    due: list[FailedRequest]
-    counts: Counter[PlanStatus]
-    expiring: int
-    listed_ids: frozenset[str]
-    attention: dict[str, list[AttentionNeeded]]
-    to_notify: list[AttentionNeeded]
-    causes: Causes = field(default_factory=Causes)
-
-
 class TopN[T]:
     """Keeps the first `size` of all items by a sort key; holds fewer than twice as many."""
 
@@ -108,8 +90,13 @@ class TopN[T]:
         return heapq.nsmallest(self._size, self._items, key=self._key)
 
 
-class Planner:
-    """Classifies failed requests one by one and keeps only what the plan needs."""
+class Plan:
+    """Classifies failed requests one by one and keeps only what a sweep needs.
+
+    `due`: the most urgent first. `counts`: how many have which status; `expiring`: how many windows
+    may close within EXPIRING. `attention`: the newest MAX_ATTENTION requests for each reason;
+    `to_notify`: the newest MAX_ATTENTION of those not notified yet. `causes` knows all of them.
+    """
 
     def __init__(
         self, records: Mapping[str, AttemptRecord], settings: Settings, now: datetime
@@ -118,52 +105,36 @@ class Planner:
         self._records = records
         self._settings = settings
         self._now = now
-        self._counts: Counter[PlanStatus] = Counter()
-        self._listed_ids: set[str] = set()
-        self._causes = Causes()
-        self._due = TopN(settings.sweep_max_requests, priority_key)
-        self._expiring = 0
-        self._attention = {reason: TopN(MAX_ATTENTION, newest_first_key) for reason in REASONS}
-        self._to_notify = TopN(MAX_ATTENTION, newest_first_key)
+        self.counts: Counter[PlanStatus] = Counter()
+        self.expiring = 0
+        self.listed_ids: set[str] = set()
+        self.causes = Causes()
+        self.due = TopN(settings.sweep_max_requests, priority_key)
+        self.attention = {reason: TopN(MAX_ATTENTION, newest_first_key) for reason in REASONS}
+        self.to_notify = TopN(MAX_ATTENTION, newest_first_key)
 
     def add(self, request: Request) -> None:
         """Classify one request. Pages may overlap: a request added twice changes nothing."""
-        if request.id in self._listed_ids:
+        if request.id in self.listed_ids:
             return
-        self._listed_ids.add(request.id)
-        self._causes.add(request)
+        self.listed_ids.add(request.id)
+        self.causes.add(request)
         failed = FailedRequest.of(request, self._records.get(request.id))
         status = classify(failed, self._settings, self._now)
-        self._counts[status] += 1
+        self.counts[status] += 1
         if status is PlanStatus.DUE:
-            self._due.add(failed)
+            self.due.add(failed)
         if status in REASONS:
             self._add_attention(AttentionNeeded(status.value, failed))
         ends_at = window_ends_at(failed, self._settings)
         if status in OPEN and ends_at and self._now > ends_at - EXPIRING:
-            self._expiring += 1
+            self.expiring += 1
             self._add_attention(AttentionNeeded("expiring", failed))
 
-    def found(self) -> int:
-        """Return how many different requests were added so far."""
-        return len(self._listed_ids)
-
-    def plan(self) -> Plan:
-        """Return the plan of all requests that were added."""
-        return Plan(
-            self._due.sorted(),
-            self._counts,
-            self._expiring,
-            frozenset(self._listed_ids),
-            {reason: kept.sorted() for reason, kept in self._attention.items()},
-            self._to_notify.sorted(),
-            self._causes,
-        )
-
     def _add_attention(self, attention: AttentionNeeded) -> None:
-        self._attention[attention.reason].add(attention)
+        self.attention[attention.reason].add(attention)
         if attention.reason not in attention.failed.record.notified_reasons:
-            self._to_notify.add(attention)
+            self.to_notify.add(attention)
 
 
 def classify(failed: FailedRequest, settings: Settings, now: datetime) -> PlanStatus:

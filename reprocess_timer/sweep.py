@@ -19,7 +19,7 @@ from attempts import NEVER, is_young
 from deadline import Deadline
 from events import INFO, WARNING, event, event_fields
 from planning.listing import list_failed
-from planning.plan import Planner, PlanStatus, cooldown
+from planning.plan import Plan, PlanStatus, cooldown
 from planning.view import iso
 from reprocess_timer.notices import notify
 from reprocess_timer.report import Report
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from attempts import AttemptRecord
     from graph import Graph, Request
     from planning.listing import ListFailure
-    from planning.plan import Plan
     from settings import Settings
 
 # After the budget: calls under way get up to 30 seconds, the steps after them the rest. With the
@@ -124,7 +123,7 @@ def _sweep(context: Context, settings: Settings, progress: Progress, report: Rep
     if settings.sweep_dry_run:
         return
     with progress.step("reprocess"):
-        due = [Due(one.record, one.request.access_package_id) for one in plan.due]
+        due = [Due(one.record, one.request.access_package_id) for one in plan.due.sorted()]
         report.reprocessed = reprocess_many(context, due, "sweep")
     if not report.list_failures:  # else an unlisted request may still be failed
         with progress.step("readBack"):
@@ -132,7 +131,7 @@ def _sweep(context: Context, settings: Settings, progress: Progress, report: Rep
             found = _read_back(context, settings, unlisted, looked_up)
             report.read_back, report.delivered_after = found
     with progress.step("notify"):
-        notify(context, settings, plan.to_notify, plan.causes)
+        notify(context, settings, plan.to_notify.sorted(), plan.causes)
 
 
 def _list_and_plan(
@@ -143,21 +142,21 @@ def _list_and_plan(
     Takes half of the budget at most. Only notices need names.
     """
     deadline = context.deadline.within(settings.sweep_budget_seconds / 2)
-    planner = Planner(records, settings, context.graph.now())
+    plan = Plan(records, settings, context.graph.now())
     deferred = {one.request_id for one in records.values() if one.is_deferred}
 
     def take(request: Request) -> None:
-        planner.add(request)
+        plan.add(request)
         deferred.discard(request.id)
-        context.progress("list", planner.found(), 0, 0)
+        context.progress("list", len(plan.listed_ids), 0, 0)
 
     packages, names = settings.sweep_access_packages, bool(settings.notify_url)
     failures = list_failed(context.graph, packages, deadline, take, names=names, log=True)
     looked_up = read_many(replace(context, end=deadline), "list", sorted(deferred))
     for request in looked_up.values():
         if request and request.has_failed:
-            planner.add(request)
-    return planner.plan(), failures, looked_up
+            plan.add(request)
+    return plan, failures, looked_up
 
 
 def _log_attention(plan: Plan) -> None:
@@ -165,7 +164,7 @@ def _log_attention(plan: Plan) -> None:
     for reason, name in ATTENTION.items():
         count = plan.expiring if reason == "expiring" else plan.counts[PlanStatus(reason)]
         if count:
-            ids = [one.failed.request.id for one in plan.attention[reason][:LOGGED]]
+            ids = [one.failed.request.id for one in plan.attention[reason].sorted()[:LOGGED]]
             event(WARNING, name, count=count, requestIds=ids)
 
 

@@ -10,7 +10,7 @@ from graph import Request
 from planning.plan import (
     MAX_ATTENTION,
     FailedRequest,
-    Planner,
+    Plan,
     PlanStatus,
     TopN,
     classify,
@@ -46,10 +46,10 @@ def tried(request, count, ago, outcome=ACCEPTED, **more):
 
 
 def plan(requests, records=(), settings=SETTINGS, now=NOW):
-    planner = Planner({one.request_id: one for one in records}, settings, now)
+    planned = Plan({one.request_id: one for one in records}, settings, now)
     for request in requests:
-        planner.add(request)
-    return planner.plan()
+        planned.add(request)
+    return planned
 
 
 def status(request, record=None, now=NOW):
@@ -166,7 +166,7 @@ def test_a_request_that_fails_anew_each_day_is_warned_of_early_and_given_up_late
 
 
 def test_what_is_due_has_a_record_to_claim_whether_it_was_tried_or_not():
-    (one,) = plan([failed(7)]).due
+    (one,) = plan([failed(7)]).due.sorted()
 
     assert (failed(7).id, "") == (one.record.request_id, one.record.etag)
 
@@ -244,7 +244,7 @@ def test_deferred_ones_come_first_then_removals_then_the_least_time_left():
     again = tried(requests[6], 1, DAY, first_failed_at=NOW - 2 * DAY)
     records = [AttemptRecord(requests[4].id, deferred_at=NOW), again]
 
-    assert [4, 3, 2, 1, 6, 0, 5] == numbers(plan(requests, records).due)
+    assert [4, 3, 2, 1, 6, 0, 5] == numbers(plan(requests, records).due.sorted())
 
 
 @pytest.mark.parametrize("total", [5, 2000])
@@ -254,14 +254,14 @@ def test_the_most_urgent_sweep_max_requests_are_taken(total):
     planned = plan(requests, settings=load({"SWEEP_MAX_REQUESTS": "4"}))
 
     oldest = sorted(requests, key=lambda one: (one.completed_at, one.id))[:4]
-    assert (oldest, total) == ([one.request for one in planned.due], planned.counts[DUE])
+    assert (oldest, total) == ([one.request for one in planned.due.sorted()], planned.counts[DUE])
 
 
 def test_a_request_added_twice_changes_nothing():
     """Pages overlap where a request moved between two reads."""
     planned = plan([failed(), failed(), failed(1)])
 
-    assert ([0, 1], 2) == (numbers(planned.due), planned.counts[DUE])
+    assert ([0, 1], 2) == (numbers(planned.due.sorted()), planned.counts[DUE])
     assert {failed().id, failed(1).id} == planned.listed_ids
 
 
@@ -269,7 +269,7 @@ def test_a_plan_knows_the_causes_of_all_failed_requests():
     requests = [replace(failed(n), access_package_id="p", requestor_id=str(n)) for n in range(3)]
     planned = plan(requests, settings=load({"SWEEP_MAX_REQUESTS": "1"}))
 
-    (one,) = planned.due
+    (one,) = planned.due.sorted()
     assert "p" == planned.causes.of(one.request, one.record).text
 
 
@@ -286,7 +286,8 @@ def test_the_newest_of_those_that_need_attention_come_first():
     planned = plan(requests, records)
 
     numbered = {
-        reason: numbers(one.failed for one in kept) for reason, kept in planned.attention.items()
+        reason: numbers(one.failed for one in kept.sorted())
+        for reason, kept in planned.attention.items()
     }
     assert {"exhausted": [0, 1, 6], "expired": [3, 2], "expiring": [6, 4, 5]} == numbered
     assert (3, {DUE: 2, EXHAUSTED: 3, EXPIRED: 2}) == (planned.expiring, planned.counts)
@@ -297,9 +298,9 @@ def test_the_newest_thousand_for_each_reason_are_kept():
     ages = [15 * DAY + MINUTE * (n * 7 % 2003) for n in range(2003)]
     planned = plan([failed(n, age) for n, age in enumerate(ages)])
 
-    kept = [NOW - one.failed.request.completed_at for one in planned.attention["expired"]]
+    kept = [NOW - one.failed.request.completed_at for one in planned.attention["expired"].sorted()]
     assert (sorted(ages)[:MAX_ATTENTION], 2003) == (kept, planned.counts[EXPIRED])
-    assert planned.to_notify == planned.attention["expired"]
+    assert planned.to_notify.sorted() == planned.attention["expired"].sorted()
 
 
 def test_what_was_notified_is_not_notified_again():
@@ -310,7 +311,7 @@ def test_what_was_notified_is_not_notified_again():
         tried(requests[1], 1, DAY, notified_reasons=frozenset({"expiring"})),
     ]
 
-    (one,) = plan(requests, records).to_notify
+    (one,) = plan(requests, records).to_notify.sorted()
     assert ("expiring", requests[0].id) == (one.reason, one.failed.request.id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
@@ -11,7 +12,7 @@ from azure.core.exceptions import ServiceRequestError
 from attempts import blank
 from graph import GraphDenied, GraphError, GraphFailed, GraphTimeout
 from planning.listing import ListFailure
-from planning.plan import Plan, PlanStatus
+from planning.plan import PlanStatus
 from reprocess_timer.report import Report
 from reprocessing.many import Due, ManyResult
 
@@ -23,7 +24,7 @@ GONE = ServiceRequestError("gone")
 
 def plan(listed=(), expiring=0, **counts):
     statuses = Counter({PlanStatus(name): count for name, count in counts.items()})
-    return Plan([], statuses, expiring, frozenset(listed), {}, [])
+    return SimpleNamespace(counts=statuses, expiring=expiring, listed_ids=set(listed))
 
 
 def reprocessed(*outcomes, throttled=0, stop_reason=None, error=None):
