@@ -146,11 +146,7 @@ class AttemptStore:
         return written
 
     def _merge(
-        self,
-        request_id: str,
-        merge: Merge,
-        deadline: Deadline,
-        error: AzureError | None = None,
+        self, request_id: str, merge: Merge, deadline: Deadline, error: AzureError | None = None
     ) -> Written:
         """Read a row and change it, until that is written. Raises AzureError of reading."""
         for _ in range(ROUNDS):

@@ -151,10 +151,7 @@ def as_known(record: AttemptRecord, now: datetime) -> AttemptRecord:
     if record.outcome is not Outcome.CLAIMED or is_young(record, now):
         return record
     return replace(
-        record,
-        outcome=Outcome.UNKNOWN,
-        count=record.count + 1,
-        last_attempt_at=record.claimed_at,
+        record, outcome=Outcome.UNKNOWN, count=record.count + 1, last_attempt_at=record.claimed_at
     )
 
 

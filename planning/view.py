@@ -37,7 +37,7 @@ PORTAL_VIEW = "#view/Microsoft_AAD_ERM/DashboardBlade/~/elmEntitlement"
 
 
 @dataclass(frozen=True, slots=True)
-class FailureView:
+class FailureView(FailedRequest):
     """One failed request with its plan.
 
     `window_ends_at`: the earliest end of the window; None where no failure's time is known.
@@ -45,8 +45,6 @@ class FailureView:
     there will be no further attempt.
     """
 
-    request: Request
-    record: AttemptRecord
     status: PlanStatus
     window_ends_at: datetime | None
     next_attempt_at: datetime | None
@@ -85,8 +83,7 @@ def sort_key(view: FailureView) -> str:
 
     It is a text, so that a link can name the position of a request in the list.
     """
-    failed = FailedRequest(view.request, view.record)
-    not_deferred, not_removal, first_failed_at, request_id = plan.priority_key(failed)
+    not_deferred, not_removal, first_failed_at, request_id = plan.priority_key(view)
     cooling = view.status is PlanStatus.COOLING
     following = _sortable(view.next_attempt_at or LAST) if cooling else ""
     priority = f"{not_deferred:d}{not_removal:d} {_sortable(first_failed_at)} {request_id}"

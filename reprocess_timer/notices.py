@@ -112,21 +112,17 @@ def _send(
     answer is not read.
     """
     media_type, body = _message(context, settings, batch)
+    headers = {"Content-Type": media_type}
     status, error, pause = 0, "there was no time left for it", 0.0
     for _ in range(TRIES):
         if pause >= context.end.left():
             break
-        if pause:
-            context.graph.sleep(pause)
+        context.graph.sleep(pause)
         try:
             with (
                 bounded_by(context.end.within(ANSWER_SECONDS)),
                 session.post(
-                    settings.notify_url,
-                    json=body,
-                    headers={"Content-Type": media_type},
-                    allow_redirects=False,
-                    stream=True,
+                    settings.notify_url, json=body, headers=headers, stream=True
                 ) as answer,
             ):
                 status, error = answer.status_code, f"HTTP {answer.status_code}"

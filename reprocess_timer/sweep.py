@@ -198,10 +198,7 @@ def _read_back(
 
 
 def _is_obsolete(
-    record: AttemptRecord,
-    states: Mapping[str, Request | None],
-    settings: Settings,
-    now: datetime,
+    record: AttemptRecord, states: Mapping[str, Request | None], settings: Settings, now: datetime
 ) -> bool:
     """Whether the record of a request that is not listed has no use any more.
 
