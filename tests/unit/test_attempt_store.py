@@ -1,7 +1,7 @@
 """attempt_store.py: claims and outcomes over rows that are changed meanwhile, or lose answers.
 
 Not for: what a change does to a record (test_attempts.py), Table Storage (test_table.py), all of it
-in random order (test_attempts_machine.py).
+in random order, with writes that arrive late (test_worlds.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseError
@@ -20,12 +21,44 @@ from attempt_store import AttemptStore
 from attempts import AttemptRecord, Change, Claim, Decision, Entry, Outcome, blank
 from deadline import Deadline
 from table import InMemoryRows
-from tests.unit.lossy_rows import LossyRows
 
 A, B, C = (f"{n}0000000-0000-4000-8000-000000000000" for n in "abc")
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 CAME = frozenset({"expiring"})
+
+
+class LossyRows(InMemoryRows):
+    """Rows that take orders, as a table behind a broken connection.
+
+    One order for each write to come: `ok`, `drop` (not carried out), `lose` (its answer is lost).
+    So many reads fail as `unreadable` says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders: list[str] = []
+        self.unreadable = 0
+        self.calls: list[str] = []
+
+    def write(self, changes, deadline):
+        self.calls.append("write")
+        assert deadline.left()
+        order = self.orders.pop(0) if self.orders else "ok"
+        written = [] if order == "drop" else super().write(changes, deadline)
+        return written if order == "ok" else [ServiceResponseError(order)] * len(changes)
+
+    def read(self, request_id, deadline):
+        self.calls.append("read")
+        assert deadline.left()
+        if self.unreadable:
+            self.unreadable -= 1
+            raise ServiceResponseError("unreadable")
+        return super().read(request_id, deadline)
+
+    def beside_faults(self):
+        """The same rows over a connection that does not break."""
+        return SimpleNamespace(read=super().read, write=super().write)
 
 
 class Shared:
@@ -36,7 +69,7 @@ class Shared:
         self.end = Deadline(60, lambda: 0)
         self.rows = LossyRows()
         self.store = AttemptStore(self.rows, lambda: self.now)
-        self.other = AttemptStore(BesideFaults(self.rows), lambda: self.now)
+        self.other = AttemptStore(self.rows.beside_faults(), lambda: self.now)
 
     def claim(self, *records: AttemptRecord) -> list[Claim | AzureError | None]:
         return self.store.claim(records or [blank(A)], "sweep", self.end)
@@ -46,26 +79,11 @@ class Shared:
         return written
 
     def stored(self, request_id: str = A) -> AttemptRecord | None:
-        return self.rows.raw(request_id, self.end)
+        return self.rows.beside_faults().read(request_id, self.end)
 
     def other_claims(self) -> Claim:
         [claim] = self.other.claim([self.other.read(A, self.end)], "caller", self.end)
         return claim
-
-
-class BesideFaults:
-    """The same rows over a connection that does not break."""
-
-    def __init__(self, rows: LossyRows) -> None:
-        self.rows = rows
-
-    def read(self, request_id, deadline):
-        assert deadline.left()
-        return self.rows.raw(request_id, deadline)
-
-    def write(self, changes, deadline):
-        assert deadline.left()
-        return InMemoryRows.write(self.rows, changes, deadline)
 
 
 @pytest.fixture
@@ -164,13 +182,16 @@ def test_a_claim_is_renewed_onto_what_came_since(shared, order):
     assert isinstance(shared.decide(renewed, Outcome.ACCEPTED), AttemptRecord)
 
 
-def test_a_claim_that_cannot_be_renewed_is_an_error(shared):
+def test_a_claim_that_cannot_be_renewed_is_an_error_or_anothers(shared):
     """The caller then sends no second time."""
     [claim] = shared.claim()
     shared.rows.orders, shared.rows.unreadable = ["drop"], 1
 
     with pytest.raises(ServiceResponseError):
         shared.store.renew(claim, shared.end)
+    shared.now += 40 * SECOND
+    shared.other_claims()
+    assert shared.store.renew(claim, shared.end) is None
 
 
 # -- outcomes --
@@ -193,7 +214,7 @@ def test_an_outcome_is_written_onto_what_came_since(shared, outcome):
     """A caller was deferred and a notice sent while the claim was at work."""
     [claim] = shared.claim()
     shared.other.defer(A, shared.end)
-    shared.other.mark_notified(A, "expiring", shared.end)
+    shared.store.mark_notified(A, "expiring", shared.end)
 
     written = shared.decide(claim, outcome)
 
@@ -368,7 +389,7 @@ def test_records_that_could_not_be_tidied_are_logged(shared, caplog, monkeypatch
 
 
 def test_what_is_beside_the_records_goes_to_the_rows(shared):
-    """A check, and every record's history where it is asked for."""
+    """The report of the last sweep, a check, and every record's history where it is asked for."""
     asked = []
 
     class Rows:
@@ -377,18 +398,21 @@ def test_what_is_beside_the_records_goes_to_the_rows(shared):
 
     store, end = AttemptStore(Rows()), shared.end
     store.check_writable(end)
-    store.read_all(end)
-    store.read_all(end, history=True)
+    store.keep_report({"due": 1}, NOW, end)
+    for history in ({}, {"history": True}):
+        store.read_all(end, **history)
+    store.last_report(end)
+    assert asked == [
+        ("check_writable", end, {}),
+        ("keep_report", NOW, '{"due": 1}', end, {}),
+        ("read_all", end, {"history": False}),
+        ("read_all", end, {"history": True}),
+        ("report", end, {}),
+    ]
 
-    reads = [("read_all", end, {"history": history}) for history in (False, True)]
-    assert [("check_writable", end, {}), *reads] == asked
-
-
-def test_the_report_of_the_last_sweep_is_kept(shared):
-    before = shared.store.last_report(shared.end)
-    shared.store.keep_report({"due": 1}, NOW, shared.end)
-
-    assert (None, (NOW, {"due": 1})) == (before, shared.store.last_report(shared.end))
+    assert shared.store.last_report(end) is None
+    shared.store.keep_report({"due": 1}, NOW, end)
+    assert (NOW, {"due": 1}) == shared.store.last_report(end)
 
 
 # -- this process's stores --
