@@ -107,12 +107,6 @@ def test_two_codes_are_never_one_cause(template, one, other, parts):
     assert (one == other) == (masked[0] == masked[1])
 
 
-@given(st.text(max_size=600))
-def test_no_words_break_it(words):
-    """They are Graph's, so they may be anything."""
-    assert len(Causes().of(failed(words=words), blank(failed().id)).id) == 12
-
-
 def test_words_that_were_cut_are_compared_by_their_beginning():
     """Where they end depends on the names in them."""
     text = "User account '{}' does not exist in tenant 'Contoso' and cannot access the application. Add it first. "
