@@ -244,6 +244,7 @@ class Service:
         """Note a call in the log; its status is filled in when it is known."""
         entry: Json = {
             "time": time_text(self.tenant.now()),
+            "query": call.query,
             "operation": found.operation,
             "requestId": found.request_id,
             "status": None,
