@@ -200,27 +200,25 @@ def decision_change(decision: Decision) -> Change:
 
     Promises and notices that were written since the claim are kept.
     """
-    before, record = decision.claim.before, decision.claim.record
-    kept = replace(
-        before,
-        first_failed_at=record.first_failed_at,
-        deferred_at=decision.deferred_at or record.deferred_at,
-        notified_reasons=record.notified_reasons,
-        etag=record.etag,
-    )
-    if decision.outcome is None:
-        return Change(replace(kept, claim_id=""), _EMPTY, record.tries % SLOTS)
-    outcome = decision.outcome
+    before, record, outcome = decision.claim.before, decision.claim.record, decision.outcome
+    deferred_at = decision.deferred_at or record.deferred_at
+    if outcome is None:
+        released = replace(
+            before,
+            claim_id="",
+            first_failed_at=record.first_failed_at,
+            deferred_at=deferred_at,
+            notified_reasons=record.notified_reasons,
+            etag=record.etag,
+        )
+        return Change(released, _EMPTY, record.tries % SLOTS)
     ended = replace(
-        kept,
-        claim_id=record.claim_id,
-        claimed_at=record.claimed_at,
+        record,
         outcome=outcome,
-        accepted_at=decision.accepted_at or before.accepted_at,
-        count=before.count + (outcome in COUNTED),
-        tries=record.tries,
+        accepted_at=decision.accepted_at or record.accepted_at,
+        count=record.count + (outcome in COUNTED),
         last_attempt_at=record.claimed_at,
-        completed=False,
+        deferred_at=deferred_at,
     )
     words = printable(decision.words)
     return Change(ended, Entry(record.claimed_at, decision.claim.by, outcome, words))

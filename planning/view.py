@@ -61,14 +61,9 @@ def evaluate(
     """Plan one request as a sweep would now; without a record it was never tried."""
     failed = FailedRequest.of(request, record)
     status = plan.classify(failed, settings, now)
-    return FailureView(
-        request,
-        failed.record,
-        status,
-        plan.window_ends_at(failed, settings),
-        _next_attempt_at(failed, settings, now) if status is PlanStatus.COOLING else None,
-        cause,
-    )
+    ends_at = plan.window_ends_at(failed, settings)
+    following = _next_attempt_at(failed, settings, now) if status is PlanStatus.COOLING else None
+    return FailureView(request, failed.record, status, ends_at, following, cause)
 
 
 def _next_attempt_at(failed: FailedRequest, settings: Settings, now: datetime) -> datetime | None:

@@ -83,8 +83,7 @@ def _cause(cause: Cause, count: int) -> dict[str, Any]:
 def _request(reason: str, data: dict[str, Any]) -> dict[str, Any]:
     requestor = data.get("requestorName") or data.get("requestorEmail") or "unknown requestor"
     package = data.get("accessPackageName") or "an access package that Graph does not name"
-    hours = data.get("hoursLeft") if reason == "expiring" else None
-    left = f", {hours} hours left" if hours is not None else ""
+    left = f", {data['hoursLeft']} hours left" if reason == "expiring" else ""
     removal = ", a removal: the user still has access" if data.get("removal") else ""
     tried = f"{data['attempts']} attempts{left}{removal}. Request {data['requestId']}"
     runs = [
