@@ -218,17 +218,13 @@ class AttemptStore:
 
     def complete(self, records: Sequence[AttemptRecord], deadline: Deadline) -> None:
         """Mark requests as completed, unless their rows changed. What fails is logged."""
-        ended = [replace(record, completed=True) for record in records]
-        self._tidy("completed", [Change(record) for record in ended], deadline)
+        changes = [Change(replace(record, completed=True)) for record in records]
+        _log_errors("completed", self._rows.write(changes, deadline))
 
     def delete(self, records: Sequence[AttemptRecord], deadline: Deadline) -> None:
         """Delete records, unless their rows changed. What fails is logged."""
-        self._tidy("deleted", [Change(one, delete=True) for one in records], deadline)
-
-    def _tidy(self, what: str, changes: Sequence[Change], deadline: Deadline) -> None:
-        now = self._now()
-        kept = [one for one in changes if one.record.etag and not is_young(one.record, now)]
-        _log_errors(what, self._rows.write(kept, deadline))
+        changes = [Change(record, delete=True) for record in records]
+        _log_errors("deleted", self._rows.write(changes, deadline))
 
     # -- beside the records --
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from deadline import Deadline
     from settings import Settings
 
-CONNECT_SECONDS = 5.0  # longest wait for a connection
 READ_SECONDS = 10.0  # longest silence
 CONNECTIONS = 64  # kept open; GRAPH_CONCURRENCY may be as high
 
@@ -60,7 +59,6 @@ def new_client(settings: Settings) -> TableClient | None:
     transport = _Transport(
         session=new_session(CONNECTIONS),
         session_owner=False,
-        connection_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         # as requests has it: Azurite's certificate on one machine is no public one
         connection_verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,

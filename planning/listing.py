@@ -92,7 +92,9 @@ def list_failed(  # noqa: PLR0913 - three callers, one listing
                 unanswered.append(error)
             failure = ListFailure(access_package, error)
             if log and next(lines) < MAX_LOG_LINES:
-                _log(failure, found)
+                package = {"accessPackageId": access_package, "found": found}
+                fields = package | {"remedy": failure.remedy} | error.fields()
+                event(WARNING, "list incomplete", trace=None, **fields)
             return failure
         unanswered.clear()
         return None
@@ -104,9 +106,3 @@ def list_failed(  # noqa: PLR0913 - three callers, one listing
         ]
         failures = [one.result() for one in lists]
     return [failure for failure in failures if failure]
-
-
-def _log(failure: ListFailure, found: int) -> None:
-    remedy, package = failure.remedy, failure.access_package
-    fields = {"accessPackageId": package, "found": found, "remedy": remedy}
-    event(WARNING, "list incomplete", trace=None, **fields, **failure.error.fields())

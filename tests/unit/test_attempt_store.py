@@ -353,21 +353,10 @@ def test_a_request_is_completed_and_its_record_deleted_by_version(shared, caplog
 
     shared.store.complete(read, shared.end)
     completed = shared.store.read_all(shared.end)
-    shared.store.delete([*read, completed[B], blank(C)], shared.end)
+    shared.store.delete([*read, completed[B]], shared.end)
 
     assert [False, True] == [completed[one].completed for one in (A, B)]
     assert ({A}, []) == (set(shared.store.read_all(shared.end)), lines(caplog))
-
-
-def test_the_record_of_a_young_claim_is_neither_completed_nor_deleted(shared, caplog):
-    """Its claimer is about to send."""
-    shared.claim()
-    read = list(shared.store.read_all(shared.end).values())
-
-    shared.store.complete(read, shared.end)
-    shared.store.delete(read, shared.end)
-
-    assert (read, []) == ([shared.stored()], lines(caplog))
 
 
 @pytest.mark.parametrize(("tidy", "what"), [("complete", "completed"), ("delete", "deleted")])
