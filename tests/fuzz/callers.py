@@ -231,7 +231,9 @@ def address_in_links(ours: bytes, url: bytes) -> None:
 AT = b"acceptedAt=2026-11-24T10:00:00Z"
 
 
-@target(b"wait=30&dryRun=TRUE&code=x&" + AT, b"dry_run=1", b"dryRun=flase", b"wait=61", b"wait=")
+@target(
+    b"wait=30&dryRun=TRUE&code=x&" + AT, b"dry_run=1", b"dryRun=flase", b"wait=61", b"wait=\xd9\xa3"
+)
 def parameters(query: bytes) -> None:
     """Each parameter is known, given once, and within its limits; else Problem is raised."""
     try:
@@ -247,8 +249,8 @@ def parameters(query: bytes) -> None:
     values = dict(given)
     assert len(given) == len(values)
     assert values.keys() <= {"wait", "dryRun", "acceptedAt"}
-    assert wait == int(values.get("wait", "0")) <= 60
-    assert dry_run is (values.get("dryRun", "").lower() == "true")
+    assert wait == int(values.get("wait", "0").encode()) <= 60  # of bytes no other digits
+    assert str(dry_run).lower() == values.get("dryRun", "false").lower()
     assert (at is None) is ("acceptedAt" not in values)
 
 
