@@ -1,6 +1,6 @@
 """What Graph, the identity endpoint and the table answer, and what a whole call makes of it.
 
-Not for: what callers send (callers.py).
+Not for: parsers of what callers send (callers.py).
 """
 
 from __future__ import annotations
