@@ -229,3 +229,5 @@ def test_a_misspelt_switch_or_fault_is_refused(graph):
         graph.turn(pagesize=1)
     with pytest.raises(Wrong, match="'on' must be one of reprocess, read"):
         graph.fault("lists", "html")
+    with pytest.raises(Wrong, match="fault on token: 'kind' must be status"):
+        graph.fault("token", "html")
