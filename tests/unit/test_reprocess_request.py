@@ -181,9 +181,9 @@ def test_a_failure_after_the_acceptance_is_a_new_one(service, caplog, hours, det
     assert detail == call(STATUS, caplog).body["detail"]
 
 
-@pytest.mark.parametrize("query", ["wait=1", "acceptedAt=now"])
+@pytest.mark.parametrize("query", ["wait=1", "acceptedAt=now", "expires=1"])
 def test_an_ambiguous_status_query_is_refused(service, caplog, query):
-    """400, and Graph is not asked."""
+    """400, and Graph is not asked; what a link may have more, only a link may have."""
     service = service(None)
 
     assert (400, []) == (call(STATUS, caplog, query).status, service.asked)
