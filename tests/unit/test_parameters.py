@@ -29,7 +29,7 @@ def detail(call, *given):
     *((f"?{one}", "'dryRun' has no value.") for one in ("dryRun", "dryRun=")),
     *((f"?{one}=6", f"'{one}' {ONLY}") for one in ("dryrun", "dry-run", "Wait", "", "?wait")),
     *((f"?wait=5&{one}", "'wait' is given more than once.") for one in ("wait=6", "wait=")),
-    ("?wait=5&Wait=6", "'Wait' is given more than once."),
+    *((f"?dryRun=true&wait=5&{one}=6", f"'{one}' is given more than once.") for one in ("Wait", "DRYRUN")),
     (f"?{'x' * 99}=1", f"'{'x' * 60}' {ONLY}"),
 ])  # fmt: skip
 def test_unknown_empty_and_repeated_parameters_are_refused(query, says):
