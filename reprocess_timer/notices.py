@@ -112,7 +112,7 @@ def _send(
     answer is not read.
     """
     media_type, body = _message(context, settings, batch)
-    headers = {"Content-Type": media_type}
+    address, headers = settings.notify_url, {"Content-Type": media_type}
     status, error, pause = 0, "there was no time left for it", 0.0
     for _ in range(TRIES):
         if pause >= context.end.left():
@@ -121,9 +121,7 @@ def _send(
         try:
             with (
                 bounded_by(context.end.within(ANSWER_SECONDS)),
-                session.post(
-                    settings.notify_url, json=body, headers=headers, stream=True
-                ) as answer,
+                session.post(address, json=body, headers=headers, stream=True) as answer,
             ):
                 status, error = answer.status_code, f"HTTP {answer.status_code}"
                 asked = retry_after(answer.headers, context.graph.now()) or 0.0
