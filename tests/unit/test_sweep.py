@@ -25,6 +25,7 @@ from graph import Accepted, Request
 from reprocess_timer.sweep import run_sweep
 from settings import load
 from tests.support.scripted_graph import DENIED, NOT_FOUND, REFUSED, SILENCE, START
+from tests.support.sweeps import counts
 
 PACKAGES = [str(uuid.UUID(int=n)) for n in (100, 101)]
 GONE = ServiceRequestError("gone")
@@ -117,11 +118,6 @@ def world(clock, store, caplog):
     return World(clock, store, caplog)
 
 
-def some(report):
-    """The counts of a report that are not 0."""
-    return {name: n for name, n in report.counts.items() if n}
-
-
 # -- the whole sweep --
 
 
@@ -136,7 +132,7 @@ def test_what_is_due_is_reprocessed_and_read_back_by_the_next_sweep(world):
     first = {"found": 47, "due": 45, "accepted": 45, "cooling": 1, "expired": 1}
     second = {"found": 2, "cooling": 1, "expired": 1, "delivered": 45}
     third = {"found": 2, "cooling": 1, "expired": 1}
-    assert [first, second, third] == [some(report) for report in reports]
+    assert [first, second, third] == [counts(report) for report in reports]
     assert sorted(ids) == sorted(world.graph.posted)
     assert [{}, {1: 45}, {}] == [report.delivered_after for report in reports]
     assert [("", True)] * 3 == [(report.problem, report.list_complete) for report in reports]
@@ -150,7 +146,7 @@ def test_a_dry_run_plans_and_changes_nothing(world):
 
     report = world.sweep(SWEEP_DRY_RUN="true")
 
-    assert ({"found": 1, "due": 1}, True) == (some(report), report.dry_run)
+    assert ({"found": 1, "due": 1}, True) == (counts(report), report.dry_run)
     assert ([], before) == (world.graph.posted, world.records())
     at, kept = world.attempts.last_report(world.deadline)
     assert (report.fields(), world.graph.now()) == (kept, at)
@@ -171,20 +167,20 @@ def gone(*_):
     raise GONE
 
 
-@pytest.mark.parametrize(("step", "fails", "problem", "counts"), [
+@pytest.mark.parametrize(("step", "fails", "problem", "known"), [
     ("read_all", gone, "the attempt records could not be read", {}),
     ("claim", lambda records, *_: [GONE] * len(records), "attempt records could not be written",
      {"found": 1, "due": 1, "postponed": 1}),
     ("keep_report", gone, "", {"found": 1, "due": 1, "accepted": 1}),
 ])  # fmt: skip
-def test_without_the_table_nothing_is_sent(world, monkeypatch, step, fails, problem, counts):
+def test_without_the_table_nothing_is_sent(world, monkeypatch, step, fails, problem, known):
     """Else the same request could be sent again and again. A report that is lost stops nothing."""
     world.graph.put(request(1))
     monkeypatch.setattr(world.attempts, step, fails)
 
     report = world.sweep()
 
-    assert counts == some(report)
+    assert known == counts(report)
     assert report.problem.startswith(problem)
     assert bool(problem) == (world.graph.posted == [])
     assert (step == "keep_report") == bool(world.lines("attempts not written"))
@@ -202,7 +198,7 @@ def test_one_list_that_fails_costs_itself_alone(world):
 
     report = world.sweep(SWEEP_ACCESS_PACKAGES=",".join(PACKAGES))
 
-    assert {"found": 2, "due": 2, "accepted": 2} == some(report)
+    assert {"found": 2, "due": 2, "accepted": 2} == counts(report)
     assert PACKAGES[0] in report.problem
     assert 1 == len(world.lines("list incomplete"))
     assert sorted(ids) == sorted(world.graph.posted)
@@ -225,7 +221,7 @@ def test_deferred_requests_are_looked_up_when_no_list_contains_them(world):
 
     report = world.sweep(SWEEP_ACCESS_PACKAGES=PACKAGES[0])
 
-    assert {"found": 2, "due": 2, "accepted": 2, "delivered": 1} == some(report)
+    assert {"found": 2, "due": 2, "accepted": 2, "delivered": 1} == counts(report)
     assert {foreign, listed} == set(world.graph.posted)
     assert {foreign: False, listed: False, unread: True} == {
         one.request_id: one.is_deferred for one in world.records().values() if not one.completed
@@ -245,9 +241,9 @@ def test_requests_that_are_no_longer_failed_are_counted_by_state(world):
 
     first, second = world.sweep(), world.sweep()
 
-    assert {"delivered": 2, "delivering": 1, "other": 2} == some(first)
+    assert {"delivered": 2, "delivering": 1, "other": 2} == counts(first)
     assert {1: 1, 2: 1} == first.delivered_after
-    assert {"delivering": 1, "other": 1} == some(second)
+    assert {"delivering": 1, "other": 1} == counts(second)
     assert {request(n).id for n in (1, 2, 4, 6)} == {
         one.request_id for one in world.records().values() if one.completed
     }
@@ -293,7 +289,7 @@ def test_a_young_claim_is_left_alone(world):
     world.attempts.claim([blank(one) for one in ids], "a caller", world.deadline)
     before = world.records()
 
-    assert {"found": 1, "cooling": 1} == some(world.sweep())
+    assert {"found": 1, "cooling": 1} == counts(world.sweep())
     assert (before, []) == (world.records(), world.graph.posted)
 
 
