@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import hypothesis
 import pytest
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.timeout(60 + EXAMPLES), pytest.mark.filterwarnings("de
 # Without `security` no key is changed: who may call is not asked here.
 SCHEMA = schemathesis.openapi.from_dict(DEFINITION | {"security": []})
 WITH_PARAMETERS = [route for route, one in OPERATIONS.items() if one.get("parameters")]
+LITERAL = re.compile("[0-9]+|true|false", re.IGNORECASE)
 repeatable = hypothesis.settings(
     max_examples=EXAMPLES,
     derandomize=True,
@@ -44,6 +46,9 @@ def test_every_answer_is_a_defined_one_and_what_is_forbidden_does_not_reach_grap
     @repeatable
     @hypothesis.given(SCHEMA[path][method].as_strategy(generation_mode=mode))
     def call(case):
+        # On the way, the text of a number or a flag is right where a number or a flag is.
+        query = map(str, (case.query or {}).values())
+        hypothesis.assume(mode is GenerationMode.POSITIVE or not any(map(LITERAL.fullmatch, query)))
         headers = {"x-functions-key": app.function_key}
         answer = case.call(base_url=f"{app.url}/api", headers=headers)
         names = {name.lower(): value[0] for name, value in answer.headers.items()}
