@@ -89,6 +89,7 @@ def test_counts_that_are_not_known_are_left_out():
      "UnknownError). Each is tried again after its cool-down; if this goes on, give Microsoft support "
      "the graphRequestId of a line `reprocess failed`")),
     (reprocessed(("denied", DENIED), ("failed", SERVER_ERROR)), ""),
+    (reprocessed(("failed", SERVER_ERROR), ("denied", DENIED)), ""),
     (reprocessed(("postponed", None), ("denied", DENIED), stop_reason=DENIED),
      "Graph denies all that is tried: Not allowed (HTTP 403 UnAuthorized). " + DENIED.remedy),
     (reprocessed(("postponed", None), stop_reason=SILENCE),
