@@ -204,13 +204,11 @@ def _is_obsolete(
 
     A completed one is kept until its cool-down is over: a list that still shows the request as
     failed would have it tried again otherwise. One whose deferral is open is kept while the request
-    is failed, or could not be read.
+    could not be read; where it is still failed, it counts as listed.
     """
-    request_id, last_at = record.request_id, record.last_attempt_at
-    request = states.get(request_id)
-    if record.is_deferred and (request_id not in states or (request and request.has_failed)):
+    if record.is_deferred and record.request_id not in states:
         return False
     if record.completed:
-        return now > last_at + cooldown(record, settings)
-    newest = max(last_at, record.claimed_at, record.deferred_at or NEVER)
+        return now > record.last_attempt_at + cooldown(record, settings)
+    newest = max(record.last_attempt_at, record.deferred_at or NEVER)
     return newest < now - timedelta(days=2 * settings.sweep_window_days)

@@ -79,10 +79,10 @@ def test_counts_that_are_not_known_are_left_out():
 
 @pytest.mark.parametrize(("many", "says"), [
     (reprocessed(), ""),
-    (reprocessed(("accepted", None), ("denied", DENIED), ("failed", SERVER_ERROR)), ""),
+    (reprocessed(("accepted", None), ("denied", DENIED)), ""),
     (reprocessed(("refused", None), ("unknown", SILENCE)), ""),
-    (reprocessed(("denied", DENIED), ("denied", DENIED)),
-     "every request that was sent was denied (2), the last with: Not allowed (HTTP 403 UnAuthorized). "
+    (reprocessed(("denied", DENIED)),
+     "every request that was sent was denied (1), the last with: Not allowed (HTTP 403 UnAuthorized). "
      + DENIED.remedy),
     (reprocessed(("unknown", SILENCE), ("failed", SERVER_ERROR)),
      ("Graph gave no usable answer to any request that was sent (2), the last with: failing (HTTP 500 "

@@ -70,7 +70,7 @@ def test_a_schedule_that_is_hardly_meant_is_refused(text, reason):
     ("0 0 7 * Ma *", "written with the beginnings of names, three letters or more, as jan or january: Ma is none"),
     ("* */15 * * * *", "an expression with one number as its second, as 0 */15 * * * *: several would start sweeps again and again within a minute"),
     ("0 0 0 31 2,4 *", "an expression with a day that its months have: this one never fires"),
-    *((one, FORM) for one in ("", "hourly", "0 0\n0 1 1 0", "0 1-70 * * * *", "0 9999999999 * * * *", "0 0 0 L * *")),
+    *((one, FORM) for one in ("", "hourly", "0 0\n0 1 1 0", "0 1-70 * * * *", "0 0 7 * 13 *", "0 9999999999 * * * *", "0 0 0 L * *")),
 ])  # fmt: skip
 def test_what_would_be_right_is_said(text, should_be):
     """To be read after "should be"."""
@@ -79,12 +79,11 @@ def test_what_would_be_right_is_said(text, should_be):
 
 def test_the_next_time_is_later_and_in_utc_whatever_zone_is_asked_in():
     """The host knows no other zone, and the timer fires at a time of the schedule."""
-    noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
-    found = Schedule.parse("0 0 12 * * *").next_after(
-        noon.astimezone(timezone(timedelta(hours=14)))
-    )
+    schedule, noon = Schedule.parse("0 0 12 * * *"), datetime(2026, 11, 28, 12, tzinfo=UTC)
+    before = (noon - timedelta(hours=1)).astimezone(timezone(timedelta(hours=14)))  # the 29th there
 
-    assert (noon + timedelta(days=1), UTC) == (found, found.tzinfo)
+    assert (noon, UTC) == (schedule.next_after(before), schedule.next_after(before).tzinfo)
+    assert noon + timedelta(days=1) == schedule.next_after(noon)
 
 
 def test_the_next_sweep_of_a_wrong_schedule_is_not_known():
