@@ -143,7 +143,7 @@ def test_an_event_that_is_rejected_costs_no_other(send, receiver, status):
 
     [seen: receivers that validate]
     """
-    rejected = attention(7).failed.request.id
+    rejected = attention(6).failed.request.id
     receiver.script = [
         lambda: reply(status if rejected.encode() in receiver.sent[-1].body else 200)
     ] * 9
