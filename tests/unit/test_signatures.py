@@ -99,6 +99,7 @@ WITHOUT = {
 
 @pytest.mark.parametrize(("headers", "reason"), [
     ({}, "no signature"), ({"x-hub-signature": SHA1}, "no signature"),
+    (STANDARD | {"webhook-timestamp": "now"}, "webhook-timestamp is malformed"),
     (STANDARD | {"webhook-signature": "v1"}, "webhook-signature is malformed"),
     (STANDARD | {"webhook-signature": "v1,AAAA"}, "the signature does not fit any secret"),
     *((WITHOUT[name], f"{name} is missing or malformed") for name in STANDARD),
