@@ -1,7 +1,7 @@
 """Things that go wrong on demand: on which calls, how often, and how.
 
 For: what comes now and then, such as a dropped connection or one request that is always refused.
-Not for: how Graph is in general; that is a switch (switches.py). Broken answers: faulty_answers.py.
+Not for: how Graph is in general; that is a switch (switches.py).
 
 `on`: which calls: an operation, `batch` for a whole $batch, or `any` of these; or `token`.
 `kind`:
