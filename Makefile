@@ -41,7 +41,7 @@ format: setup  ## format the code
 	$(PYTHON) -m ruff check --fix .
 fuzz: setup  ## fuzz every parser of foreign bytes (FUZZ_SECONDS=20 for each of 18)
 	$(PYTHON) -m tests.fuzz
-bench: setup  ## measure, half an hour; writes docs/benchmarks.md (ONLY='drains cold', ONLY=--quick)
+bench: setup  ## measure, half an hour; writes docs/benchmarks.md (ONLY='drains cold'; ONLY=--quick writes nothing)
 	$(PYTHON) -m benchmarks $(ONLY)
 pictures: setup  ## take pictures of the page: .pictures, docs/report.png
 	@$(PYTHON) -m tests.pictures
