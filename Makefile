@@ -19,7 +19,7 @@ test: setup  ## run all tests
 	@scripts/kusto
 	@scripts/adaptivecards
 	@scripts/chromium >/dev/null
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 test-unit: setup  ## run the unit tests (seconds)
 	$(PYTHON) -m pytest -n 2 tests/unit
 soak: setup  ## the bad days for longer (SOAK=10 times)
