@@ -11,6 +11,7 @@ was sent; its state decides. It is never sent again here.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ from graph import Accepted, GraphDenied, GraphError, GraphThrottled, Request, Re
 from reprocessing import states
 from reprocessing.sender import NotSent, Sender, SendResult, Threads
 from reprocessing.states import SEND_SECONDS, SETTLE_SECONDS, Result
+from table import TRANSACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from attempt_store import AttemptStore
     from deadline import Deadline
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from reprocessing.rate_limiter import RateLimiter
 
 LOGGED = 50  # lines about single requests in one run; the counts have them all
+MAX_WAITING = 200  # outcomes that wait to be written; beyond, a call writes before it ends
 WRITE_SECONDS = 20.0  # longest that a worker waits for one write of its claims or outcomes
 
 
@@ -180,7 +183,9 @@ class _Run:
         self.error: Exception | None = None  # of the writer: a bug
 
     def look_and_send(self, items: list[Due]) -> list[Accepted | Result | GraphError | NotSent]:
-        """Send those requests of one call that are to be sent. Raises AzureError."""
+        """Send those requests of one call that are to be sent. Raises AzureError, `error`."""
+        if self.error:
+            raise self.error
         look = self._context.look
         looked = look(items) if look else items
         if any(isinstance(one, GraphThrottled) for one in looked):  # Graph asks to wait
@@ -237,15 +242,24 @@ class _Run:
         # A released request may be claimed anew at once; the call need not wait for outcomes.
         self._write([one for one in decisions if not one.outcome])
         self._decided.extend(one for one in decisions if one.outcome)
-        self._writer.submit(self._write_decided)
+        if len(self._decided) > MAX_WAITING:  # the table is slower than Graph
+            self._write_decided()
+        elif self._decided:
+            self._writer.submit(self._write_decided)
 
     def _write_decided(self) -> None:
-        """Write the outcomes that wait, on the writer's thread."""
-        decisions = [self._decided.popleft() for _ in range(len(self._decided))]
+        """Write the outcomes that wait, a transaction at a time; several threads may do so."""
         try:
-            self._write(decisions)
+            while decisions := [*self._waiting()]:
+                self._write(decisions)
         except Exception as error:
             self.error = error
+
+    def _waiting(self) -> Iterator[Decision]:
+        """Take the outcomes of one transaction."""
+        with contextlib.suppress(IndexError):  # another thread has taken them
+            for _ in range(TRANSACTION):
+                yield self._decided.popleft()
 
     def _write(self, decisions: Sequence[Decision]) -> None:
         """Write decisions, and remember how the released requests are stored now."""

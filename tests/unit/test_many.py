@@ -12,6 +12,7 @@ import pytest
 from azure.core.exceptions import AzureError
 
 from attempts import Outcome
+from reprocessing import many
 from reprocessing.many import Context, Due, read_many, reprocess_many
 from reprocessing.rate_limiter import RateLimiter
 from reprocessing.sender import Threads
@@ -284,11 +285,26 @@ def test_a_slow_table_does_not_hold_up_graph(clock, store):
     assert [1, 1] == threads  # one writer; the limiter lets one call through at once
 
 
-def test_a_bug_in_writing_outcomes_is_logged(clock, store, caplog):
-    """And is the run's error."""
+def test_a_call_writes_where_the_table_is_slower_than_graph(clock, store, monkeypatch):
+    """Else outcomes would wait for long, and be lost with the process. A write is a transaction."""
+    monkeypatch.setattr(many, "MAX_WAITING", 110)
+    sizes, decide = [], store.decide
+    store.decide = lambda decisions, end: sizes.append(len(decisions)) or decide(decisions, end)
+
+    reprocess(ScriptedGraph(clock), store, 199)
+
+    assert [100, 20, 79] == [one for one in sizes if one]
+
+
+def test_a_bug_in_writing_outcomes_ends_the_run(clock, store, caplog, monkeypatch):
+    """It is logged, and nothing more is sent."""
+    monkeypatch.setattr(many, "MAX_WAITING", 30)
     store.decide = lambda decisions, _: 1 / 0 if decisions else []
 
-    assert isinstance(reprocess(ScriptedGraph(clock), store, 1).error, ZeroDivisionError)
+    result = reprocess(ScriptedGraph(clock), store, 60)
+
+    assert {"accepted": 40, "postponed": 20} == dict(result.counts)
+    assert isinstance(result.error, ZeroDivisionError)
     assert ["unhandled error"] == [one["event"] for one in lines(caplog)]
 
 
