@@ -54,9 +54,10 @@ def verify(secret: str, pairs: Sequence[tuple[str, str]], now: float) -> tuple[s
 def _signature(secret: str, request_id: str, accepted_at: str, expires: str) -> str:
     """Sign the fields, one a line: those of a link contain no line's end, so none can be moved."""
     signed = f"{PURPOSE}\n{request_id}\n{accepted_at}\n{expires}"
-    return hmac.new(_bytes(secret), _bytes(signed), hashlib.sha256).hexdigest()
+    key = secret.encode(errors="surrogateescape")  # as the environment has it
+    return hmac.new(key, _bytes(signed), hashlib.sha256).hexdigest()
 
 
 def _bytes(text: str) -> bytes:
-    """Return a text as the environment or a caller has it, lone surrogates included."""
-    return text.encode(errors="surrogateescape")
+    """Return what a caller sent; a lone surrogate is no part of a link."""
+    return text.encode(errors="replace")
