@@ -287,13 +287,13 @@ def test_a_slow_table_does_not_hold_up_graph(clock, store):
 
 def test_a_call_writes_where_the_table_is_slower_than_graph(clock, store, monkeypatch):
     """Else outcomes would wait for long, and be lost with the process. A write is a transaction."""
-    monkeypatch.setattr(many, "MAX_WAITING", 110)
+    monkeypatch.setattr(many, "MAX_WAITING", 120)
     sizes, decide = [], store.decide
     store.decide = lambda decisions, end: sizes.append(len(decisions)) or decide(decisions, end)
 
     reprocess(ScriptedGraph(clock), store, 199)
 
-    assert [100, 20, 79] == [one for one in sizes if one]
+    assert [100, 40, 59] == [one for one in sizes if one]
 
 
 def test_a_bug_in_writing_outcomes_ends_the_run(clock, store, caplog, monkeypatch):
