@@ -85,7 +85,7 @@ def _settings() -> Finding:
     except SettingsError as error:
         return f"{error}.", "Correct these app settings; the app restarts by itself."
     root = f"Graph is {settings.graph_root}, {settings.graph_api_version}."
-    return f"{root} The host was told the HTTP_AUTH_LEVEL and SWEEP_SCHEDULE that are set.", ""
+    return f"{root} The host runs with the HTTP_AUTH_LEVEL and SWEEP_SCHEDULE that are set.", ""
 
 
 def _token() -> Finding:

@@ -43,7 +43,7 @@ def _look(monkeypatch, configured):
 def test_all_is_well(look):
     """Each check says what it saw."""
     assert {
-        "settings": "Graph is https://graph.microsoft.com, v1.0. The host was told the HTTP_AUTH_LEVEL and SWEEP_SCHEDULE that are set.",
+        "settings": "Graph is https://graph.microsoft.com, v1.0. The host runs with the HTTP_AUTH_LEVEL and SWEEP_SCHEDULE that are set.",
         "token": f"The identity is {OBJECT}.", "permission": f"The token has {WRITE}.",
         "graph": "Failed requests can be listed.",
         "attempts": "No storage account is configured: attempts are kept in memory.",
