@@ -150,7 +150,7 @@ class World:
         root, ours = logging.getLogger(), logging.getLogger("redeliver")
         patch.setattr(root, "handlers", [self.lines])
         patch.setattr(root, "level", logging.DEBUG)
-        patch.setattr(ours, "level", logging.INFO)
+        patch.setattr(ours, "level", logging.DEBUG)
         for one in (root, ours):
             patch.setattr(one, "_cache", {})  # what other tests' levels let through
         self.settings = settings.load(self._environ(patch))

@@ -181,3 +181,11 @@ def test_one_request_is_kept_from_sweeps_until_its_window_closes():
     assert [PlanStatus.EXHAUSTED, PlanStatus.EXHAUSTED, PlanStatus.EXPIRED] == [
         status(days) for days in (1, 13, 15)
     ]
+
+
+def test_the_report_that_is_shown_adds_up():
+    """Every failed request is in one of five groups."""
+    line = json.loads(re.search(r'(?m)^\{"event": "sweep finished".*\}$', DEPLOY)[0])
+    groups = ("due", "cooling", "exhausted", "expired", "excluded")
+
+    assert line["found"] == sum(line[one] for one in groups)

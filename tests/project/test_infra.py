@@ -91,8 +91,11 @@ def test_modules_and_parameter_sets_give_parameters_that_exist():
             read - called.outputs,
         )
     for path in INFRA.glob("parameters/*.bicepparam"):
-        given = set(re.findall(r"(?m)^param (\w+) =", path.read_text()))
+        text = path.read_text()
+        given = set(re.findall(r"(?m)^param (\w+) =", text))
         assert {"environmentName", "location"} <= given <= set(main.parameters)
+        assert "using '../main.bicep'" in text
+        settings.load({"GRAPH_CLOUD": "".join(re.findall("graphCloud = '(.*)'", text))})
 
 
 def test_every_parameter_can_be_set_in_azds_environment():
@@ -170,6 +173,15 @@ def test_a_call_that_is_let_in_has_a_thread():
 def test_the_host_takes_larger_bodies_than_the_webhook():
     """The app answers 413 beyond its own limit; the host 500 without a body."""
     assert int(app_settings()["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"]) > webhook.MAX_BODY
+
+
+def test_no_line_is_lost_by_sampling():
+    """Alerts and the log of who asked for what go by them; Azure's libraries say warnings only."""
+    logging = json.loads((PROJECT / "host.json").read_text())["logging"]
+    excluded = logging["applicationInsights"]["samplingSettings"]["excludedTypes"].split(";")
+
+    assert {"Request", "Trace", "Exception"} == {*excluded}
+    assert {"default": "Information", "Azure": "Warning"} == logging["logLevel"]
 
 
 def test_nothing_has_a_key_or_a_password():
@@ -333,11 +345,16 @@ def test_the_workspace_keeps_every_query():
     assert texts == {one["name"]: one["properties"]["query"] for one in saved}
 
 
-def test_azd_deploys_to_the_app_of_the_template():
-    """The service's name is the tag that azd looks for."""
-    services = yaml.safe_load((PROJECT / "azure.yaml").read_text())["services"]
+def test_azd_deploys_to_the_app_of_the_template_and_says_what_comes_next():
+    """The service's name is the tag that azd looks for; Azure installs the packages."""
+    project = yaml.safe_load((PROJECT / "azure.yaml").read_text())
+    name = module("app").resource("app")["tags"]["azd-service-name"]
+    service = {"project": ".", "language": "python", "host": "function", "remoteBuild": True}
 
-    assert list(services) == [module("app").resource("app")["tags"]["azd-service-name"]]
+    assert {name: service} == project["services"]
+    assert ["scripts/next-steps", "scripts/next-steps.ps1"] == [
+        one["run"] for one in project["hooks"]["postdeploy"].values()
+    ]
 
 
 def test_what_documents_ask_azd_for_is_known_to_it():

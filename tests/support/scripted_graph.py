@@ -85,7 +85,7 @@ class ScriptedGraph:
         return [state if isinstance(state, Exception) else self.request(one, state) for one in ids]
 
     def request(self, request_id, state):
-        """A Request that shows a state; one that has a time in it failed again then."""
+        """A Request that shows a state; "deliveryFailed again" failed just now."""
         state, _, again = state.partition(" ")
         completed = self.clock.now() if again else self.completed_at
         return graph.Request(request_id, state, "userAdd", completed, read_at=self.clock.now())
@@ -101,11 +101,11 @@ class Rows(InMemoryRows):
     """Rows in memory that are never asked without a deadline."""
 
     def read(self, request_id, deadline):
-        assert deadline.left() >= 0
+        assert deadline.left() > 0
         return super().read(request_id, deadline)
 
     def write(self, changes, deadline):
-        assert deadline.left() >= 0
+        assert deadline.left() > 0 or not changes
         return super().write(changes, deadline)
 
 

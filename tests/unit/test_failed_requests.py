@@ -197,6 +197,13 @@ def test_pages_link_to_our_own_address(app):
     assert [1] == app.numbers(link.partition("?")[2])
 
 
+def test_csv_takes_no_page(app):
+    """It has all rows."""
+    app = app({})
+
+    assert (400, []) == (app.get("limit=10", "text/csv").status, app.graph.listed)
+
+
 def test_the_same_as_csv(app):
     """The columns as a line of headers, all rows that match, and a name for the file."""
     app = app({None: [failed(1), failed(2, 15 * DAY), failed(3, requestor_name="=1")]})

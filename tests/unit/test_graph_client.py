@@ -134,6 +134,9 @@ def test_a_post_is_sent_once_and_waits_for_nothing(step):
     world, (outcome,) = sent([step], POST)
 
     assert isinstance(outcome, graph.GraphError)
+    assert (step is UNREACHED, step is SILENT) == (
+        outcome.never_sent, isinstance(outcome, graph.GraphTimeout),
+    )  # fmt: skip
     assert (1, []) == (len(world.calls), world.slept)
 
 

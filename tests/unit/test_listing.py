@@ -3,6 +3,7 @@
 import contextvars
 import json
 import threading
+import time
 
 import pytest
 
@@ -98,6 +99,7 @@ def test_lists_are_read_side_by_side_with_the_callers_context():
 
     def take(request):
         assert taking.acquire(blocking=False)
+        time.sleep(0.001)  # long enough for another thread to come
         seen.append((request.id, variable.get()))
         taking.release()
 

@@ -63,6 +63,15 @@ def test_until_graph_refuses_only_the_calls_at_once_are_limited():
     assert ([1, 2, 3, 3], 0.0, 20) == (at_once, world.limiter.wait(20), world.limiter.size)
 
 
+def test_a_pause_shortens_no_wait():
+    world = World()
+    world.refused(retry_after=7.0)
+
+    world.limiter.pause(3.0)
+
+    assert 7.0 == pytest.approx(world.limiter.retry_after_left())
+
+
 @pytest.mark.parametrize(("retry_after", "wait"), [(7.0, 7.0), (0.3, 1.0), (0.0, 1.0), (None, 1.0)])
 def test_retry_after_is_obeyed_and_a_wait_is_a_second_at_least(retry_after, wait):
     """`Retry-After` counts whole seconds; 0 counts as missing."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import settings
+from reprocess_timer.sweep import CLOSING_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 ID = "7999249e-249e-7999-9e24-99799e249979"
@@ -143,7 +144,7 @@ def test_a_wrong_setting_conflicts_with_nothing(environ):
     ("WEBHOOK_SECRET", "WEBHOOK_SECRETS"), ("webhook_secrets", "WEBHOOK_SECRETS"),
     ("Sweep_DryRun", "SWEEP_DRY_RUN"), ("STATUS_LINK_SECRETS", "STATUS_LINK_SECRET"),
     ("NOTIFY_URI", "NOTIFY_URL"), ("CALLER_ID", "CALLER_ROLE"), ("graph_cloud", "GRAPH_CLOUD"),
-    ("GRAPH_CLOUDS", "GRAPH_CLOUD"), ("ATTEMPT_TABLE", "ATTEMPTS_TABLE"), ("SWEEP_QQQQQQQQQQQQQQ", ""),
+    ("GRAPH_CLOUDS", "GRAPH_CLOUD"), ("ATTEMPT_TABLE", "ATTEMPTS_TABLE"), *((f"{one}_QQQQQQQQQQQQ", "") for one in ("SWEEP", "WEBHOOK", "STATUS_LINK")),
 ])  # fmt: skip
 def test_a_misspelt_name_is_refused(name, meant):
     """It must not leave the door open, or a dry run run; the value is not shown."""
@@ -328,10 +329,11 @@ def test_the_documents_have_the_table_of_the_settings():
 
 
 def test_a_sweep_ends_before_the_host_ends_it():
-    """The largest budget leaves a minute of host.json's functionTimeout."""
+    """The largest budget leaves a minute of host.json's functionTimeout, and a sweep closes in it."""
     timeout = json.loads((ROOT / "host.json").read_text())["functionTimeout"]
     hours, minutes, seconds = (int(one) for one in timeout.split(":"))
 
+    assert CLOSING_SECONDS < 60
     assert f" (1 to {hours * 3600 + minutes * 60 + seconds - 60})" == limits("SWEEP_BUDGET_SECONDS")
 
 

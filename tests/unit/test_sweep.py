@@ -252,6 +252,26 @@ def test_requests_that_are_no_longer_failed_are_counted_by_state(world):
     }
 
 
+def test_what_failed_again_outside_the_lists_is_not_completed(world):
+    (one,) = world.graph.put(request(1))
+    world.tried(one)
+    world.graph.unlisted = {one}
+
+    world.sweep()
+
+    assert not world.record(one).completed
+
+
+def test_the_table_is_read_for_half_of_the_budget_and_two_minutes_at_most(world):
+    seen = []
+    world.attempts.read_all = lambda deadline: seen.append(deadline.left()) or {}
+
+    world.sweep(SWEEP_BUDGET_SECONDS="100")
+    world.sweep()
+
+    assert [50.0, 120.0] == seen
+
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -260,6 +280,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
     (True, "completed", 0.9 * HOUR, "delivered"),
     (True, "completed", 2 * HOUR, "deliveryFailed"),
     (True, "tried", 27 * DAY, "delivering"),
+    (True, "tried", 28 * DAY + HOUR, "deliveryFailed"),
     (False, "tried", 28 * DAY + HOUR, "unlisted"),
     (True, "deferred", 28 * DAY + HOUR, "unreadable"),
     (True, "deferred", DAY, "delivering"),

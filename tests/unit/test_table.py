@@ -281,6 +281,14 @@ def broken(azurite):
             table._client.close()
 
 
+def test_a_table_that_another_instance_has_just_created_is_used(broken):
+    broken.proxy.answer(404, {"x-ms-error-code": "TableNotFound"})
+
+    [written] = put(broken.callers, many(1)[0])
+
+    assert [written] == broken.beside.read_all(END)
+
+
 @pytest.mark.parametrize("rows", [1, 3], ids=["one row", "a transaction"])
 @pytest.mark.parametrize("breaks", [
     lambda proxy: proxy.drop(),
