@@ -49,7 +49,7 @@ class Transport(requests.adapters.BaseAdapter):
         self.timeouts: list[tuple[float, float]] = []
 
     def send(self, request, **options):
-        assert options["verify"] is True
+        assert options["verify"]
         self.sent.append(request)
         self.timeouts.append(options["timeout"])
         step = self.script.pop(0)
