@@ -22,7 +22,8 @@ from graph import GraphDenied, GraphError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAME = r"[0-9a-z-]{1,63}(?:\.[0-9a-z-]{1,63})*|\[[0-9a-f:.]+\]"
+# Of IPv6 only what a local host may have.
+_NAME = r"[0-9a-z-]{1,63}(?:\.[0-9a-z-]{1,63})*|\[::1\]"
 _ADDRESS = re.compile(rf"(https?)://((?:{_NAME})(?::[0-9]{{1,5}})?)(?:[/?#]|\Z)")
 _LOCAL = ("localhost", "127.0.0.1")
 

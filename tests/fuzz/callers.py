@@ -208,6 +208,7 @@ def principal_header(data: bytes) -> None:
     ("app.azurewebsites.net", "http://app.example:443/api/x?y"),
     ("", "http://[::1]:7071/api"),
     ("localhost:7071", "https://user@evil.example/x"),
+    ("", "http://[:0:1]/x"),
     ("app.azurewebsites.net", "//evil\\@x/"),
 )
 def address_in_links(ours: bytes, url: bytes) -> None:
