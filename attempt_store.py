@@ -32,7 +32,7 @@ from attempts import (
 )
 from events import WARNING, event
 from table import InMemoryRows, Rows, Table, Written
-from table_client import new_client, status_of, what_to_do
+from table_client import name_of, new_client, what_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -273,7 +273,7 @@ def _log_errors(what: str, written: Sequence[Written]) -> None:
     """Log how many rows could not be written, and the first reason."""
     errors = [one for one in written if isinstance(one, AzureError)]
     if errors:
-        error = f"{type(errors[0]).__name__} {status_of(errors[0]) or ''}".strip()
+        error = name_of(errors[0])
         event(WARNING, "attempts not written", what=what, count=len(errors), error=error)
 
 

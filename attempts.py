@@ -85,6 +85,11 @@ class AttemptRecord:
         """Whether a caller was promised the next sweep, and nothing was tried since."""
         return bool(self.deferred_at and self.deferred_at > self.last_attempt_at)
 
+    @property
+    def last_accepted_at(self) -> datetime | None:
+        """When Graph accepted the last attempt, None where it did not."""
+        return self.accepted_at if self.outcome is Outcome.ACCEPTED else None
+
     def is_recent(self, now: datetime) -> bool:
         """Whether Graph may not show yet what it accepted, or may have accepted."""
         uncertain = self.outcome in {Outcome.ACCEPTED, Outcome.UNKNOWN}

@@ -127,6 +127,11 @@ def status_of(error: AzureError) -> int | None:
     return getattr(error, "status_code", None)
 
 
+def name_of(error: AzureError) -> str:
+    """Return an error as a log line names it: its class, and the HTTP status where it has one."""
+    return f"{type(error).__name__} {status_of(error) or ''}".strip()
+
+
 def error_code(error: AzureError) -> str:
     """Return Table Storage's name of an error, empty when it gave none."""
     code = getattr(error, "error_code", None)

@@ -201,8 +201,7 @@ def _is_in_progress(failed: FailedRequest, now: datetime) -> bool:
     A caller would be answered 202 or 504 then, so the sweep does not send either.
     """
     record = failed.record
-    accepted_at = record.accepted_at if record.outcome is Outcome.ACCEPTED else None
-    since = accepted_at or record.claimed_at
+    since = record.last_accepted_at or record.claimed_at
     return record.is_recent(now) and not failed.request.changed_since(since)
 
 

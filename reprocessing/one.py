@@ -26,6 +26,7 @@ from events import INFO, WARNING, event
 from graph import Accepted, GraphDenied, GraphError, GraphThrottled, Request
 from reprocessing import states
 from reprocessing.states import SETTLE_SECONDS, Result
+from table_client import name_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -90,8 +91,7 @@ class Reprocess:
 
     def _keep_in_memory(self, error: AzureError) -> None:
         """Go on with a record in memory: no caller is refused because the table is away."""
-        detail = f"{type(error).__name__} {getattr(error, 'status_code', None) or ''}".strip()
-        event(WARNING, "attempts kept in memory", requestId=self.request_id, detail=detail)
+        event(WARNING, "attempts kept in memory", requestId=self.request_id, detail=name_of(error))
         self.uses_memory = True
 
     def _await_claimer(self, record: AttemptRecord) -> Result:

@@ -13,7 +13,7 @@ from azure.core.exceptions import AzureError
 from attempts import RECENT
 from graph import GraphError
 from reprocessing.one import Reprocess
-from reprocessing.states import Result, accepted_at_of, would_reprocess
+from reprocessing.states import Result, would_reprocess
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -71,7 +71,7 @@ class RequestService:
         """
         request = self.graph.read(request_id, deadline)
         if request.has_failed:
-            known = (accepted_at, accepted_at_of(self._record(request_id, deadline)))
+            known = (accepted_at, self._record(request_id, deadline).last_accepted_at)
             recent = [one for one in known if _is_before(request, one, self.graph.now())]
             if recent:
                 return Result("onItsWay", request, recent[-1])

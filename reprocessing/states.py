@@ -31,8 +31,7 @@ class Result:
 
     `outcome` of a reprocess: accepted, alreadyDelivering, alreadyDelivered, notReprocessable,
     windowClosed, wouldReprocess (dry run), refused, requestNotFound, denied, failed, unknown,
-    throttled, deferred. Of a status: onItsWay, or one of FINAL_OUTCOMES
-    (service.py).
+    throttled, deferred. Of a status: onItsWay, or one of FINAL_OUTCOMES (service.py).
     `request`: as it was read, if it was. `accepted_at`: by Graph's clock. `error`: Graph's, where
     one decided. `words`: Graph's, where only the record has them. `retry_after`: in seconds.
     """
@@ -95,11 +94,6 @@ def decision_by_state(
 # -- what a state means for a caller --
 
 
-def accepted_at_of(record: AttemptRecord) -> datetime | None:
-    """Return when Graph accepted the last attempt, None where it did not."""
-    return record.accepted_at if record.outcome is Outcome.ACCEPTED else None
-
-
 def outcome_of_state(request: Request, accepted_at: datetime | None) -> Result:
     """Return the outcome for a request that has not failed: there is nothing to reprocess."""
     state = request.state.lower()
@@ -126,7 +120,7 @@ def would_reprocess(
     record: AttemptRecord, seen: Request, now: datetime, window: timedelta
 ) -> Result:
     """Return what a reprocess would do: nothing while an attempt is, or may be, under way."""
-    accepted_at = accepted_at_of(record)
+    accepted_at = record.last_accepted_at
     is_open = is_young(record, now) or isinstance(judge_tried(record, seen, now), Result)
     if seen.has_failed and is_open:
         return Result("alreadyDelivering", seen, accepted_at)
@@ -140,7 +134,7 @@ def judge_tried(
 
     `seen`: as it was read now. An error: it could not be read, and so it is not sent.
     """
-    accepted_at, recent = accepted_at_of(record), record.is_recent(now)
+    accepted_at, recent = record.last_accepted_at, record.is_recent(now)
     if isinstance(seen, RequestNotFound):
         return Result("requestNotFound", error=seen)
     if isinstance(seen, GraphError):
