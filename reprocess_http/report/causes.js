@@ -1,4 +1,4 @@
-// What to mend: failed requests by what they have in common, most first.
+// What to fix: failed requests by what they have in common, most first.
 // Not for: finding what that is; the app does (GET /api/requests, `causes`).
 
 const CAUSES_SHOWN = 5; // more are a click away

@@ -8,7 +8,7 @@ const PLANS = {
   expired: { name: "Expired", means: "its window has closed: the user must request again" },
   excluded: { name: "Excluded", means: "sweeps cannot reprocess it" },
 };
-const NEED_A_PERSON = ["exhausted", "expired", "excluded"]; // no sweep will mend these
+const NEED_A_PERSON = ["exhausted", "expired", "excluded"]; // no sweep will fix these
 
 const STATES = {
   deliveryfailed: "Delivery failed",
